@@ -1,0 +1,184 @@
+"""`DataLoader`: batches of a dataset."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, ArgumentTypeError
+from ..generator import Generator
+from ..ops.joining import stack
+from ..tensor import Tensor, array_from, wrap
+from .dataset import IterableDataset
+from .sampler import BatchSampler, RandomSampler, SequentialSampler
+
+__all__ = ["DataLoader", "default_collate", "default_convert"]
+
+
+def default_convert(data: Any) -> Any:
+    """NumPy arrays as tensors, inside containers too; anything else as it is."""
+    if isinstance(data, np.ndarray | np.generic) and np.asarray(data).dtype.kind not in "USO":
+        return wrap(array_from(data))
+    if isinstance(data, Mapping):
+        return {key: default_convert(value) for key, value in data.items()}
+    if isinstance(data, tuple) and hasattr(data, "_fields"):
+        return type(data)(*map(default_convert, data))
+    if isinstance(data, list | tuple):
+        return [default_convert(element) for element in data]
+    return data
+
+
+def default_collate(batch: Sequence[Any]) -> Any:
+    """A list of items as one batch: tensors and arrays stacked, numbers as a tensor, containers element by element, strings as a list.
+
+    Args:
+        batch: the items, all of one structure.
+
+    Raises:
+        TypeError: the items are of a type that cannot be batched.
+    """
+    first = batch[0]
+    if isinstance(first, Tensor):
+        return stack(list(batch))
+    if isinstance(first, np.ndarray | np.generic) and np.asarray(first).dtype.kind not in "USO":
+        return wrap(array_from(np.stack([np.asarray(x) for x in batch])))
+    if isinstance(first, bool | int):
+        return wrap(array_from(list(batch)))
+    if isinstance(first, float):
+        return wrap(array_from(np.asarray(batch, np.float64)))
+    if isinstance(first, str | bytes):
+        return list(batch)
+    if isinstance(first, Mapping):
+        return {key: default_collate([item[key] for item in batch]) for key in first}
+    if isinstance(first, tuple | list):
+        if any(len(item) != len(first) for item in batch):
+            raise ArgumentError("each element in list of batch should be of equal size")
+        columns = [default_collate(column) for column in zip(*batch, strict=True)]
+        return type(first)(*columns) if hasattr(first, "_fields") else columns
+    raise ArgumentTypeError(f"default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {type(first).__name__}; pass collate_fn=")
+
+
+class DataLoader:
+    """Batches of a dataset, in order or shuffled.
+
+    A dataset that defines ``fetch_batch(indices)``, as `TensorDataset` does, gives a whole batch at once, unless `collate_fn` is given.
+
+    Args:
+        dataset: a `Dataset`, or any object with `__getitem__` and `__len__`; or an `IterableDataset`.
+        batch_size: items a batch; `None` for the items themselves. Default: 1.
+        shuffle: whether to draw a new order for every epoch. Default: `False`.
+        sampler: gives the order instead.
+        batch_sampler: gives lists of indices instead.
+        num_workers: threads that prepare batches ahead. Default: 0.
+        collate_fn: makes a batch of a list of items. Default: `default_collate`.
+        drop_last: leave out a last batch that is not full. Default: `False`.
+        generator: the source of the order.
+        worker_init_fn: called in every worker with its number.
+        prefetch_factor: batches that each worker prepares ahead. Default: 2.
+        pin_memory, timeout, multiprocessing_context, persistent_workers, pin_memory_device, in_order: accepted and without effect.
+
+    Raises:
+        ValueError: options exclude each other.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> dataset = nr.utils.data.TensorDataset(nr.arange(5))
+        >>> [batch for batch, in nr.utils.data.DataLoader(dataset, batch_size=2)]
+        [tensor([0, 1]), tensor([2, 3]), tensor([4])]
+    """
+
+    def __init__(
+        self, dataset: Any, batch_size: int | None = 1, shuffle: bool | None = None, sampler: Any = None, batch_sampler: Any = None,
+        num_workers: int = 0, collate_fn: Callable[[list[Any]], Any] | None = None, pin_memory: bool = False, drop_last: bool = False,
+        timeout: float = 0, worker_init_fn: Callable[[int], None] | None = None, multiprocessing_context: Any = None,
+        generator: Generator | None = None, *, prefetch_factor: int | None = None, persistent_workers: bool = False, pin_memory_device: str = "",
+        in_order: bool = True,
+    ):  # fmt: skip
+        if num_workers < 0:
+            raise ArgumentError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
+        if num_workers == 0 and prefetch_factor is not None:
+            raise ArgumentError("prefetch_factor option could only be specified with num_workers > 0")
+        self.dataset = dataset
+        self.num_workers = num_workers
+        self.prefetch_factor = prefetch_factor or 2
+        self.worker_init_fn = worker_init_fn
+        self.generator = generator
+        self.drop_last = drop_last
+        self._iterable = isinstance(dataset, IterableDataset)
+        if self._iterable and (shuffle or sampler is not None or batch_sampler is not None):
+            raise ArgumentError("DataLoader with IterableDataset: expected unspecified shuffle, sampler and batch_sampler")
+        if sampler is not None and shuffle:
+            raise ArgumentError("sampler option is mutually exclusive with shuffle")
+        if batch_sampler is not None:
+            if batch_size != 1 or shuffle or sampler is not None or drop_last:
+                raise ArgumentError("batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last")
+            batch_size = None
+        elif batch_size is None and drop_last:
+            raise ArgumentError("batch_size=None option disables auto-batching and is mutually exclusive with drop_last")
+        if not self._iterable:
+            if sampler is None:
+                sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
+            if batch_size is not None and batch_sampler is None:
+                batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+        self.batch_size = batch_size
+        self.sampler: Any = sampler
+        self.batch_sampler: Any = batch_sampler
+        self._batched = batch_sampler is not None or (self._iterable and batch_size is not None)
+        self._fetches_batches = collate_fn is None and self._batched and hasattr(dataset, "fetch_batch")
+        self.collate_fn = collate_fn or (default_collate if self._batched else default_convert)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._iterable:
+            return self._iterate_stream()
+        tasks = iter(self.batch_sampler if self._batched else self.sampler)
+        return self._in_threads(tasks) if self.num_workers else map(self._fetch, tasks)
+
+    def _fetch(self, task: Any) -> Any:
+        """The batch of a list of indices, or the item of one."""
+        if self._fetches_batches:
+            return self.dataset.fetch_batch(task)
+        if not self._batched:
+            return self.collate_fn(self.dataset[task])
+        if hasattr(self.dataset, "__getitems__"):
+            return self.collate_fn(self.dataset.__getitems__(task))
+        return self.collate_fn([self.dataset[i] for i in task])
+
+    def _iterate_stream(self) -> Iterator[Any]:
+        items = iter(self.dataset)
+        if not self._batched:
+            yield from map(self.collate_fn, items)
+            return
+        while batch := list(islice(items, self.batch_size)):
+            if self.drop_last and len(batch) < (self.batch_size or 0):
+                return
+            yield self.collate_fn(batch)
+
+    def _in_threads(self, tasks: Iterator[Any]) -> Iterator[Any]:
+        """Batches in order, prepared ahead by threads. (Processes would not do: JAX must not be forked.)"""
+        numbers = iter(range(self.num_workers))
+        start = self.worker_init_fn
+        with ThreadPoolExecutor(self.num_workers, initializer=(lambda: start(next(numbers))) if start else None) as pool:
+            waiting: collections.deque[Any] = collections.deque()
+            try:
+                for task in tasks:
+                    waiting.append(pool.submit(self._fetch, task))
+                    if len(waiting) > self.num_workers * self.prefetch_factor:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def __len__(self) -> int:
+        if self._iterable:
+            count = len(self.dataset)
+            if not self._batched or self.batch_size is None:
+                return count
+            return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+        return len(self.batch_sampler if self._batched else self.sampler)

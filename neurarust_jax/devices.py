@@ -1,0 +1,122 @@
+"""`nr.device`: PyTorch's names for JAX's devices, and moving arrays between them.
+
+Where no device is named, new tensors go where JAX puts them: the first accelerator if there is one, else the CPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from .errors import ArgumentTypeError, DeviceError
+
+_PLATFORMS = {"cpu": "cpu", "cuda": "gpu", "gpu": "gpu", "rocm": "gpu", "tpu": "tpu", "METAL": "METAL", "mps": "METAL"}
+_NAMES = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda", "rocm": "cuda", "tpu": "tpu", "METAL": "mps"}
+
+
+class device:  # noqa: N801 (PyTorch's name)
+    """A device that holds tensors: `"cpu"`, `"cuda"`, `"cuda:1"`, `"tpu"`, or a `jax.Device`.
+
+    Args:
+        type: the device's name, with or without an index, another `device`, or a `jax.Device`.
+        index: which of the devices of that type.
+
+    Attributes:
+        type: `"cpu"`, `"cuda"`, `"tpu"` or another platform name.
+        index: the number of the device, or `None` for the first.
+
+    Raises:
+        DeviceError: when tensors are moved there and JAX has no such device.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> nr.device("cuda:1"), nr.device("cpu").type
+        (device(type='cuda', index=1), 'cpu')
+    """
+
+    __slots__ = ("type", "index")
+
+    def __init__(self, type: Any, index: int | None = None):  # noqa: A002 (PyTorch's name)
+        if isinstance(type, device):
+            type, index = type.type, type.index if index is None else index
+        elif isinstance(type, jax.Device):
+            type, index = _NAMES.get(type.platform, type.platform), type.id if type.platform != "cpu" or type.id else None
+        elif isinstance(type, int):
+            type, index = "cuda", type
+        elif isinstance(type, str):
+            name, _, number = type.partition(":")
+            if number:
+                if index is not None or not number.isdigit():
+                    raise ArgumentTypeError(f"cannot read the device {type!r}; write 'cpu', 'cuda', 'cuda:0' or 'tpu'")
+                index = int(number)
+            type = {"gpu": "cuda"}.get(name, name)
+            if name not in _PLATFORMS:
+                raise DeviceError(f"unknown device type {name!r} in {type!r}; expected one of 'cpu', 'cuda', 'tpu'")
+        elif str(type).startswith(("cpu", "cuda")):  # a torch.device
+            type, _, number = str(type).partition(":")
+            index = int(number) if number else index
+        else:
+            raise ArgumentTypeError(f"expected a device such as 'cpu' or 'cuda:0', got {type!r}")
+        self.type: str = type
+        self.index: int | None = index
+
+    def jax(self) -> Any:
+        """The `jax.Device` meant.
+
+        Raises:
+            DeviceError: JAX has no such device.
+        """
+        try:
+            found = jax.local_devices(backend=_PLATFORMS.get(self.type, self.type))
+        except RuntimeError:
+            found = []
+        if (self.index or 0) >= len(found):
+            have = ", ".join(str(device(d)) for d in jax.devices())
+            extra = "; install JAX for CUDA with: pip install 'neurarust_jax[cuda]'" if self.type == "cuda" and not found else ""
+            raise DeviceError(f"no device {str(self)!r} here: JAX has {have}{extra}")
+        return found[self.index or 0]
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __repr__(self) -> str:
+        return f"device(type={self.type!r})" if self.index is None else f"device(type={self.type!r}, index={self.index})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, device):
+            return NotImplemented
+        return self.type == other.type and self.index == other.index
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+
+def of_array(value: Any) -> device:
+    """The device that a concrete array lies on; for a sharded array, its first; for a tracer, JAX's default."""
+    if isinstance(value, jax.core.Tracer):
+        return default()
+    return device(min(value.devices(), key=lambda d: d.id))
+
+
+def default() -> device:
+    """The device that new tensors go to."""
+    chosen = jax.config.jax_default_device
+    if chosen is None:
+        return device(jax.devices()[0])
+    return device(chosen)
+
+
+def put(value: Any, where: Any) -> Any:
+    """`value` on the device (or `jax.sharding.Sharding`) `where`. An array that is there already is handed back as it is."""
+    if isinstance(where, jax.sharding.Sharding):
+        return jax.device_put(value, where)
+    return jax.device_put(value, device(where).jax())
+
+
+def is_available(type: str) -> bool:  # noqa: A002
+    """Whether JAX has a device of that type."""
+    try:
+        return bool(jax.devices(_PLATFORMS.get(type, type)))
+    except RuntimeError:
+        return False

@@ -1,0 +1,85 @@
+"""Error classes. Each is also the class that PyTorch raises in the same place, so `except RuntimeError` keeps working.
+
+A message says what was given, what was expected and what to write instead. An error that passes through
+`Module.__call__` collects the path of the layer it came from (`in_module`).
+"""
+
+
+class NeuraRustError(Exception):
+    """Base of every error that the package raises by itself.
+
+    Attributes:
+        modules: descriptions of the modules whose `forward` the error passed through, innermost first.
+    """
+
+    def __init__(self, message: str = ""):
+        super().__init__(message)
+        self.modules: list[tuple[str, str]] = []
+
+    def in_module(self, name: str, description: str) -> None:
+        """Note that the error passed through the module registered as `name` (empty for the outermost)."""
+        self.modules.append((name, description))
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        if not self.modules:
+            return message
+        path = ".".join(name for name, _ in reversed(self.modules) if name)
+        layer = self.modules[0][1]
+        return f"{message}\n  in layer {path!r}: {layer}" if path else f"{message}\n  in layer: {layer}"
+
+
+class ShapeError(NeuraRustError, RuntimeError):
+    """Shapes of the operands do not fit together."""
+
+
+class DtypeError(NeuraRustError, RuntimeError):
+    """An operand has a dtype that the operation does not take."""
+
+
+class DeviceError(NeuraRustError, RuntimeError):
+    """A device was asked for that JAX does not have."""
+
+
+class ImmutableTensorError(NeuraRustError, RuntimeError):
+    """Something tried to write into a plain Tensor, whose value never changes."""
+
+
+class AutogradError(NeuraRustError, RuntimeError):
+    """The graph of recorded operations does not allow what was asked of it."""
+
+
+class TracedValueError(NeuraRustError, RuntimeError):
+    """A Python value was asked of a tensor that has none yet, inside a compiled or transformed function."""
+
+
+class StateDictError(NeuraRustError, RuntimeError):
+    """A state dict does not fit the module or optimizer that it is loaded into."""
+
+
+class LinAlgError(NeuraRustError, RuntimeError):
+    """A matrix is singular, not positive-definite, or otherwise without what was asked of it."""
+
+
+class IndexOutOfRangeError(NeuraRustError, IndexError):
+    """An index lies outside the dimension that it indexes, or names a dimension that does not exist."""
+
+
+class IndexTensorError(IndexOutOfRangeError, RuntimeError):
+    """An index tensor does not fit the dimension that it indexes, by its values or its shape: PyTorch raises `IndexError` or `RuntimeError` by function."""
+
+
+class ArgumentError(NeuraRustError, ValueError):
+    """An argument has a value that the function does not take."""
+
+
+class ArgumentTypeError(NeuraRustError, TypeError):
+    """An argument has a type that the function does not take."""
+
+
+def writes_into_a_tensor(method: str, instead: str) -> ImmutableTensorError:
+    """The error for an in-place `method` called on a plain Tensor; `instead` is the line to write."""
+    return ImmutableTensorError(
+        f"{method} writes into a Tensor, and a Tensor's value never changes here. Write instead:  {instead}\n"
+        "Only Parameter and Buffer are places that can be written to."
+    )

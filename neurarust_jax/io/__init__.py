@@ -1,0 +1,5 @@
+"""Files: state dicts on disk."""
+
+from .files import load, save
+
+__all__ = ["load", "save"]

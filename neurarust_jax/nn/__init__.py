@@ -1,0 +1,16 @@
+"""Layers, losses and initializers: PyTorch's `torch.nn`."""
+
+from . import functional, init
+from .activation import *  # noqa: F403
+from .containers import *  # noqa: F403
+from .conv import *  # noqa: F403
+from .dropout import *  # noqa: F403
+from .embedding import *  # noqa: F403
+from .flatten import *  # noqa: F403
+from .linear import *  # noqa: F403
+from .loss import *  # noqa: F403
+from .module import Module
+from . import pytree  # makes modules pytrees
+from .normalization import *  # noqa: F403
+from .parameter import Buffer, Parameter
+from .pooling import *  # noqa: F403

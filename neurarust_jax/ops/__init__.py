@@ -1,0 +1,62 @@
+"""Every op, by family. Importing this package attaches the methods to `Tensor`."""
+
+# ruff: noqa: F403
+import sys
+
+from . import inplace
+from .complex import *
+from .conversion import *
+from .creation import *
+from .distinct import *
+from .elementwise import *
+from .grids import *
+from .histograms import *
+from .indexing import *
+from .joining import *
+from .lowrank import *
+from .matmul import *
+from .matrix import *
+from .moments import *
+from .numeric import *
+from .quantiles import *
+from .random import *
+from .reduction import *
+from .scan import *
+from .scatter import *
+from .shaping import *
+from .slicing import *
+from .sorting import *
+from .special import *
+from .spectrogram import *
+from .windows import *
+
+inplace.attach_in_place_methods()
+
+_FAMILIES = (
+    "complex",
+    "conversion",
+    "creation",
+    "distinct",
+    "elementwise",
+    "grids",
+    "histograms",
+    "indexing",
+    "joining",
+    "lowrank",
+    "matmul",
+    "matrix",
+    "moments",
+    "numeric",
+    "quantiles",
+    "random",
+    "reduction",
+    "scan",
+    "scatter",
+    "shaping",
+    "slicing",
+    "sorting",
+    "special",
+    "spectrogram",
+    "windows",
+)
+__all__ = [name for family in _FAMILIES for name in sys.modules[f"{__name__}.{family}"].__all__]  # pyright: ignore[reportUnsupportedDunderAll]

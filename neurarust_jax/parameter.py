@@ -1,0 +1,151 @@
+"""`Parameter` and `Buffer`: tensors that are cells, so that their value can be replaced."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from . import dtypes
+from .cells import Cell
+from .errors import AutogradError, ShapeError
+from .tensor import Tensor, array_from, wrap
+
+changes = 0  # counts changes of what a compiled function takes as fixed: flags of cells and plain attributes of modules
+
+
+def note_change() -> None:
+    """Tell compiled functions to look again at the flags and attributes that they were compiled for."""
+    global changes
+    changes += 1
+
+
+class CellTensor(Cell, Tensor):
+    """A tensor whose value can be replaced. Base of `Parameter` and `Buffer`."""
+
+    _value = property(Cell._read)  # type: ignore[assignment]
+
+    def __init__(self, data: Any = None, requires_grad: bool = False):
+        self._state = array_from(data if data is not None else [])
+        if requires_grad:
+            Tensor.requires_grad_(self)
+
+    def assign(self, value: Any) -> CellTensor:
+        """Replace the value; shape and dtype may change too. In-place methods and `copy_` keep both.
+
+        Args:
+            value: a tensor or array.
+        """
+        self._write(array_from(value))
+        return self
+
+    @property
+    def data(self) -> Tensor:
+        """The present value, without a graph. Setting it replaces the value."""
+        return wrap(self._value).detach()
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        self.assign(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> CellTensor:
+        """Let gradients be accumulated in `.grad`, or stop it."""
+        if bool(requires_grad) != (self._node is not None):
+            note_change()
+        Tensor.requires_grad_(self, requires_grad)
+        return self
+
+    def _replace(self, value: Tensor, method: str) -> CellTensor:
+        """Write the result of an in-place `method`, cast to the cell's dtype."""
+        old = self._value
+        new = value._value
+        if tuple(new.shape) != tuple(old.shape):
+            raise ShapeError(f"output with shape {tuple(old.shape)} doesn't match the broadcast shape {tuple(new.shape)} in {method}")
+        if new.dtype != old.dtype:
+            if dtypes._category(new.dtype) > dtypes._category(old.dtype):
+                raise AutogradError(
+                    f"result type {dtypes.from_numpy(new.dtype)} can't be cast to the desired output type {dtypes.from_numpy(old.dtype)} in {method}"
+                )
+            with dtypes.x64():
+                new = jax.lax.convert_element_type(new, old.dtype)
+        self._write(new)
+        return self
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (type(self), self.numpy(force=True), self._node is not None, self._extra_state())
+
+    def _extra_state(self) -> dict[str, Any]:
+        hidden = ("_state", "_node", "_kept_leaf")
+        return {name: value for name, value in self.__dict__.items() if name not in hidden}
+
+    def __deepcopy__(self, memo: dict) -> CellTensor:
+        twin = _rebuild(type(self), self._value, self._node is not None, copy.deepcopy(self._extra_state(), memo))
+        memo[id(self)] = twin
+        return twin
+
+
+def _rebuild(cls: type[CellTensor], value: Any, requires_grad: bool, extra: dict[str, Any]) -> CellTensor:
+    cell = cls.__new__(cls)
+    cell._state = array_from(value)
+    cell.__dict__.update(extra)
+    if requires_grad:
+        Tensor.requires_grad_(cell)
+    return cell
+
+
+class Parameter(CellTensor):
+    r"""A tensor that a module learns: assigned as an attribute of a `Module` it appears among its parameters.
+
+    Args:
+        data: the initial value.
+        requires_grad: whether `backward()` accumulates a gradient here. Default: `True`.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> p = nr.nn.Parameter(nr.ones(2))
+        >>> with nr.no_grad():
+        ...     _ = p.mul_(3)
+        >>> p
+        Parameter containing:
+        tensor([3., 3.], requires_grad=True)
+    """
+
+    def __init__(self, data: Any = None, requires_grad: bool = True):
+        super().__init__(data, requires_grad)
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        return "Parameter containing:\n" + super().__repr__()
+
+
+class Buffer(CellTensor):
+    """A tensor that belongs to a module's state and is not learned, such as a running mean.
+
+    Args:
+        data: the initial value.
+        persistent: whether it is part of the module's `state_dict`. Default: `True`.
+    """
+
+    def __init__(self, data: Any = None, *, persistent: bool = True):
+        super().__init__(data)
+        self.persistent = persistent
+
+
+def _flatten(cell: CellTensor) -> tuple[tuple[Any], None]:
+    return (cell._value,), None
+
+
+def unflatten_as(cls: type[Cell]) -> Callable[[Any, Any], Any]:
+    """The function that makes a new cell of a class around a value, as JAX asks of a pytree node."""
+
+    def unflatten(_: None, children: Any) -> Cell:
+        cell = cls.__new__(cls)
+        cell._state = children[0]
+        return cell
+
+    return unflatten
+
+
+for _cls in (Parameter, Buffer):
+    jax.tree_util.register_pytree_node(_cls, _flatten, unflatten_as(_cls))

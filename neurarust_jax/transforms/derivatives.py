@@ -1,0 +1,273 @@
+"""`nr.grad` and its kin: JAX's derivatives of functions over Tensors, Modules and any pytree, with PyTorch's `torch.func` signatures."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from .. import dtypes
+from ..errors import ArgumentError, AutogradError, ShapeError
+from .lift import Lifted, Packing, value_of
+
+__all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "value_and_grad", "vjp"]
+
+
+class _Split:
+    """The arguments of a call, split into the leaves to differentiate by and the rest."""
+
+    def __init__(self, arguments: tuple, argnums: int | Sequence[int], name: str):
+        self.single = isinstance(argnums, int)
+        numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        if not numbers or any(not -len(arguments) <= n < len(arguments) for n in numbers):
+            raise ArgumentError(f"{name}: argnums={argnums} does not fit a call with {len(arguments)} positional arguments")
+        self.numbers = [n % len(arguments) for n in numbers]
+        self.arguments = arguments
+        self.packings = [Packing(arguments[n]) for n in self.numbers]
+        self.leaves = [list(map(value_of, p.leaves)) for p in self.packings]
+
+    def join(self, leaves: Sequence[Sequence[Any]]) -> list[Any]:
+        """The arguments with these leaves in their places."""
+        arguments = list(self.arguments)
+        for number, packing, values in zip(self.numbers, self.packings, leaves, strict=True):
+            arguments[number] = packing.unpack(values)
+        return arguments
+
+    def unpack(self, leaves: Sequence[Sequence[Any]]) -> Any:
+        """Pytrees in the structure of the arguments differentiated by."""
+        trees = [packing.unpack(values) for packing, values in zip(self.packings, leaves, strict=True)]
+        return trees[0] if self.single else tuple(trees)
+
+
+class _Pure:
+    """The function as JAX differentiates it: of the leaves of the chosen arguments, giving (arrays of the output, (arrays of aux, new values of cells)).
+
+    Attributes:
+        output, aux: how the output and aux of the last call are packed.
+    """
+
+    def __init__(self, func: Callable, split: _Split, named: dict[str, Any], has_aux: bool):
+        self.lifted = Lifted(func)
+        self.split, self.named, self.has_aux = split, named, has_aux
+        self.output = self.aux = Packing(None)
+
+    def __call__(self, leaves: Any) -> tuple[list[Any], tuple[list[Any], list[Any]]]:
+        returned, written = self.lifted(*self.split.join(leaves), **self.named)
+        output, aux = returned if self.has_aux else (returned, None)
+        self.output, self.aux = Packing(output), Packing(aux)
+        return list(map(value_of, self.output.leaves)), (self.aux.leaves, written)
+
+    def finish(self, aux: list[Any], written: list[Any]) -> Any:
+        """Put the new values into the cells, and give back aux."""
+        self.lifted.write(written)
+        return self.aux.unpack(aux)
+
+
+def grad_and_value(func: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+    """As `grad`, giving ``(gradient, value)``; with `has_aux`, ``(gradient, (value, aux))``."""
+
+    @functools.wraps(func)
+    def transformed(*arguments: Any, **named: Any) -> Any:
+        split = _Split(arguments, argnums, "grad")
+        pure = _Pure(func, split, named, has_aux)
+
+        def loss(leaves: Any) -> Any:
+            values, rest = pure(leaves)
+            if len(values) != 1 or values[0].shape != ():
+                shapes = ", ".join(str(tuple(v.shape)) for v in values)
+                raise AutogradError(
+                    f"grad: expected {getattr(func, '__name__', 'the function')} to return a 0-d tensor, got shape {shapes}; write .sum() or use nr.func.jacrev"
+                )
+            return values[0], rest
+
+        with dtypes.x64():
+            (value, rest), gradients = jax.value_and_grad(loss, has_aux=True)(split.leaves)
+            gradients = jax.tree.map(_conjugate, gradients)
+        aux = pure.finish(*rest)
+        result = pure.output.unpack([value])
+        return split.unpack(gradients), (result, aux) if has_aux else result
+
+    return transformed
+
+
+def value_and_grad(func: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+    """As `grad`, giving ``(value, gradient)`` in JAX's order; with `has_aux`, ``((value, aux), gradient)``.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> nr.value_and_grad(lambda x: (x**2).sum())(nr.tensor([1.0, 2.0]))
+        (tensor(5.), tensor([2., 4.]))
+    """
+    both = grad_and_value(func, argnums, has_aux)
+
+    @functools.wraps(func)
+    def transformed(*arguments: Any, **named: Any) -> Any:
+        gradient, value = both(*arguments, **named)
+        return value, gradient
+
+    return transformed
+
+
+def grad(func: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+    """The function that computes the gradient of `func`, whose output is a 0-d tensor.
+
+    Args:
+        func: a function of tensors, modules and pytrees of them. What it writes to cells (a generator, running statistics) is written.
+        argnums: by which positional arguments to differentiate; one int, or several for a tuple of gradients.
+        has_aux: `func` returns ``(output, aux)``, and the new function ``(gradient, aux)``.
+
+    Returns:
+        A function of the same arguments. The gradient has the structure of the argument: a tensor for a tensor, a dict for a dict, a module
+        whose parameters hold gradients for a module.
+
+    Raises:
+        RuntimeError: the output is not 0-d.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> nr.grad(lambda x: x.sin().sum())(nr.tensor([0.0]))
+        tensor([1.])
+    """
+    both = grad_and_value(func, argnums, has_aux)
+
+    @functools.wraps(func)
+    def transformed(*arguments: Any, **named: Any) -> Any:
+        gradient, value = both(*arguments, **named)
+        return (gradient, value[1]) if has_aux else gradient
+
+    return transformed
+
+
+def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> Any:
+    """The output of `func`, and the function that pulls cotangents of it back to `primals`.
+
+    Args:
+        func: a function of `primals`.
+        primals: tensors or pytrees.
+        has_aux: `func` returns ``(output, aux)``.
+
+    Returns:
+        ``(output, vjp_fn)`` or ``(output, vjp_fn, aux)``. `vjp_fn` takes cotangents in the structure of the output and gives one gradient, or a tuple for several primals.
+    """
+    split = _Split(primals, range(len(primals)), "vjp")
+    pure = _Pure(func, split, {}, has_aux)
+    with dtypes.x64():
+        values, pull, rest = jax.vjp(pure, split.leaves, has_aux=True)
+    aux = pure.finish(*rest)
+    result = pure.output.unpack(values)
+
+    def vjp_fn(*cotangents: Any) -> Any:
+        """Gradients at the primals."""
+        given = Packing(cotangents[0] if len(cotangents) == 1 else cotangents)
+        arrays = [value_of(c) for c in given.leaves]
+        _check_shapes("vjp", arrays, values)
+        with dtypes.x64():
+            (gradients,) = pull([_conjugate(c.astype(v.dtype)) for c, v in zip(arrays, values, strict=True)])
+            gradients = jax.tree.map(_conjugate, gradients)
+        trees = split.unpack(gradients)
+        return trees[0] if len(primals) == 1 else trees
+
+    return (result, vjp_fn, aux) if has_aux else (result, vjp_fn)
+
+
+def _conjugate(x: Any) -> Any:
+    return jax.numpy.conj(x) if x.dtype.kind == "c" else x
+
+
+def _check_shapes(name: str, given: Sequence[Any], wanted: Sequence[Any]) -> None:
+    if [g.shape for g in given] != [w.shape for w in wanted]:
+        raise ShapeError(f"{name}: expected shapes {[tuple(w.shape) for w in wanted]}, got {[tuple(g.shape) for g in given]}")
+
+
+def jvp(func: Callable, primals: Sequence[Any], tangents: Sequence[Any], *, strict: bool = False, has_aux: bool = False) -> Any:
+    """The output of `func` at `primals`, and its derivative along `tangents` (forward mode).
+
+    Args:
+        func: a function of the primals.
+        primals: a tuple of tensors or pytrees.
+        tangents: a tuple of the same structure and shapes.
+        strict: accepted and without effect.
+        has_aux: `func` returns ``(output, aux)``.
+
+    Returns:
+        ``(output, tangent)`` or ``(output, tangent, aux)``.
+    """
+    if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
+        raise ArgumentError("jvp takes tuples: nr.func.jvp(f, (x,), (t,))")
+    split = _Split(tuple(primals), range(len(primals)), "jvp")
+    directions = [list(map(value_of, Packing(t).leaves)) for t in tangents]
+    for number, (primal, direction) in enumerate(zip(split.leaves, directions, strict=True)):
+        _check_shapes(f"jvp, tangents[{number}]", direction, primal)
+    pure = _Pure(func, split, {}, has_aux)
+    with dtypes.x64():
+        values, tangent, rest = jax.jvp(pure, (split.leaves,), (directions,), has_aux=True)
+    aux = pure.finish(*rest)
+    output = pure.output.unpack(values), pure.output.unpack(tangent)
+    return (*output, aux) if has_aux else output
+
+
+def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
+    """The output of `func` at `primals`, and the linear function that maps tangents to the output's tangent."""
+    split = _Split(primals, range(len(primals)), "linearize")
+    pure = _Pure(func, split, {}, False)
+    with dtypes.x64():
+        values, linear, rest = jax.linearize(pure, split.leaves, has_aux=True)
+    pure.finish(*rest)
+    packing = pure.output
+
+    def jvp_fn(*tangents: Any) -> Any:
+        """The output's tangent."""
+        directions = [list(map(value_of, Packing(t).leaves)) for t in tangents]
+        with dtypes.x64():
+            return packing.unpack(linear(directions))
+
+    return packing.unpack(values), jvp_fn
+
+
+def _jacobian(transform: Callable, func: Callable, argnums: int | Sequence[int], has_aux: bool, name: str) -> Callable:
+    @functools.wraps(func)
+    def transformed(*arguments: Any, **named: Any) -> Any:
+        split = _Split(arguments, argnums, name)
+        pure = _Pure(func, split, named, has_aux)
+        with dtypes.x64():
+            jacobians, rest = transform(pure, has_aux=True)(split.leaves)
+        aux = pure.finish(*rest)
+        result = jax.tree.unflatten(pure.output.structure, [split.unpack(row) for row in jacobians])
+        return (result, aux) if has_aux else result
+
+    return transformed
+
+
+def jacrev(func: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = False, chunk_size: int | None = None) -> Callable:
+    """The function that computes the Jacobian of `func` in reverse mode: cheap for few outputs.
+
+    Args:
+        func: a function of tensors or pytrees.
+        argnums: by which positional arguments to differentiate.
+        has_aux: `func` returns ``(output, aux)``.
+        chunk_size: accepted and without effect.
+
+    Returns:
+        A function that gives, for an output of shape O and an argument of shape I, a tensor of shape O + I; pytrees of them for pytrees.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> nr.jacrev(lambda x: x**2)(nr.tensor([1.0, 2.0]))
+        tensor([[2., 0.],
+                [0., 4.]])
+    """
+    return _jacobian(jax.jacrev, func, argnums, has_aux, "jacrev")
+
+
+def jacfwd(func: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, *, randomness: str = "error") -> Callable:
+    """The function that computes the Jacobian of `func` in forward mode: cheap for few inputs. See `jacrev`."""
+    return _jacobian(jax.jacfwd, func, argnums, has_aux, "jacfwd")
+
+
+def hessian(func: Callable, argnums: int | Sequence[int] = 0) -> Callable:
+    """The function that computes the Hessian of `func`: forward mode over reverse mode."""
+    return jacfwd(jacrev(func, argnums), argnums)
+
+

@@ -1,0 +1,117 @@
+"""Modules as pure functions: `functional_call` and `stack_module_state`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from .. import dtypes
+from ..cells import StateTrace, write_all
+from ..errors import ArgumentError, StateDictError
+from ..tensor import Tensor, array_from, wrap
+
+__all__ = ["functional_call", "stack_module_state"]
+
+
+def functional_call(
+    module: Any,
+    parameter_and_buffer_dicts: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    args: Any = None,
+    kwargs: dict[str, Any] | None = None,
+    *,
+    tie_weights: bool = True,
+    strict: bool = False,
+) -> Any:
+    """Call a module with other values for its parameters and buffers; its own stay as they are.
+
+    Args:
+        module: the module.
+        parameter_and_buffer_dicts: tensors by dotted name, in one dict or several.
+        args: the positional arguments: a tuple, or one value.
+        kwargs: the keyword arguments.
+        tie_weights: a value given for one name of a shared parameter counts for its other names too.
+        strict: raise if names are missing or unexpected.
+
+    Returns:
+        What the module returns. Gradients flow to the tensors in the dict.
+
+    Raises:
+        RuntimeError: a name is no parameter or buffer (with `strict`, also missing names).
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> model = nr.nn.Linear(2, 1, bias=False)
+        >>> nr.func.functional_call(model, {"weight": nr.ones(1, 2)}, (nr.ones(1, 2),))
+        tensor([[2.]])
+    """
+    dicts = [parameter_and_buffer_dicts] if isinstance(parameter_and_buffer_dicts, Mapping) else list(parameter_and_buffer_dicts)
+    given: dict[str, Any] = {}
+    for one in dicts:
+        repeated = given.keys() & one.keys()
+        if repeated:
+            raise ArgumentError(f"{sorted(repeated)[0]} appears in multiple dictionaries")
+        given.update(one)
+    named = dict([*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)])
+    unexpected = [name for name in given if name not in named]
+    if unexpected:
+        raise StateDictError(f"Unexpected key(s): {', '.join(unexpected)}; {type(module).__name__} has {', '.join(named)}")
+    if strict and named.keys() - given.keys():
+        raise StateDictError(f"Missing key(s): {', '.join(name for name in named if name not in given)}.")
+    arguments = () if args is None else args if isinstance(args, tuple) else (args,)
+    replaced: dict[Any, Tensor] = {}
+    for name, value in given.items():
+        cell = named[name]
+        if cell in replaced and value is not given[name]:
+            raise ArgumentError(f"functional_call got two values for the shared parameter {name!r}")
+        replaced[cell] = value if isinstance(value, Tensor) else wrap(array_from(value))
+    with _Substituted(replaced) as trace:
+        output = module(*arguments, **(kwargs or {}))
+    changed = [c for c in trace.written_cells if c not in replaced]
+    write_all(changed, [trace.values[c] for c in changed])
+    return output
+
+
+class _Substituted(StateTrace):
+    """A state trace in which some cells have other values, and other places in the graph."""
+
+    __slots__ = ("replaced", "kept")
+
+    def __init__(self, replaced: dict[Any, Tensor]):
+        super().__init__({cell: value._value for cell, value in replaced.items()})
+        self.replaced = replaced
+
+    def __enter__(self) -> _Substituted:
+        super().__enter__()
+        self.kept = [(cell, cell.__dict__.get("_node"), cell.__dict__.get("_index", 0)) for cell in self.replaced]
+        for cell, value in self.replaced.items():
+            cell.__dict__["_node"], cell.__dict__["_index"] = value._node, value._index
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for cell, node, index in self.kept:
+            cell.__dict__["_node"], cell.__dict__["_index"] = node, index
+        super().__exit__(*exception)
+
+
+def stack_module_state(models: Sequence[Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Parameters and buffers of several modules of one build, stacked along a new first dimension, for `vmap` over an ensemble.
+
+    Args:
+        models: modules of the same class and shapes.
+
+    Returns:
+        ``(parameters, buffers)``, dicts of tensors by name.
+    """
+    if not models:
+        raise ArgumentError("stack_module_state: Expected at least one model, got 0.")
+
+    def stacked(members: list[dict[str, Any]]) -> dict[str, Tensor]:
+        with dtypes.x64():
+            return {name: wrap(jnp.stack([m[name]._value for m in members])) for name in members[0]}
+
+    parameters = stacked([dict(m.named_parameters()) for m in models])
+    for value in parameters.values():
+        value.requires_grad_()
+    return parameters, stacked([dict(m.named_buffers()) for m in models])

@@ -1,0 +1,4 @@
+"""PyTorch's `torch.utils.data`: names what `neurarust_jax.data` defines."""
+
+from ..data import *  # noqa: F403
+from ..data import __all__ as __all__
