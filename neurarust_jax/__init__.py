@@ -5,7 +5,7 @@ Everything is named here and defined in the rooms below; importing the package r
 
 import math
 
-from . import autograd, errors, fft, func, linalg, nn, optim, signal, special, utils
+from . import autograd, errors, fft, func, linalg, masked, nn, optim, signal, special, utils
 from .autograd import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 from .devices import device
 from .dtypes import (
