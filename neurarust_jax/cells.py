@@ -8,9 +8,10 @@ cell, whatever the function raises.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -133,6 +134,17 @@ class StateTrace:
 def current_trace() -> StateTrace | None:
     """The innermost state trace of this thread."""
     return _thread.trace if _traces else None
+
+
+@contextlib.contextmanager
+def outside_traces() -> Iterator[None]:
+    """What runs in the `with` block belongs to no transformation: cells change for good, and operations on known values run at once."""
+    suspended, _thread.trace = _thread.trace, None
+    try:
+        with jax.ensure_compile_time_eval():
+            yield
+    finally:
+        _thread.trace = suspended
 
 
 def write_all(cells: Iterable[Cell], values: Iterable[Any]) -> None:

@@ -57,6 +57,14 @@ class StateDictError(NeuraRustError, RuntimeError):
     """A state dict does not fit the module or optimizer that it is loaded into."""
 
 
+class OptimizerError(NeuraRustError, RuntimeError):
+    """Options of an optimizer exclude each other, or a hook of it returned what cannot be used."""
+
+
+class HookError(NeuraRustError, RuntimeError):
+    """A hook of a module returned what cannot be put in its place."""
+
+
 class LinAlgError(NeuraRustError, RuntimeError):
     """A matrix is singular, not positive-definite, or otherwise without what was asked of it."""
 

@@ -1,4 +1,4 @@
-"""`Parameter` and `Buffer`: tensors that are cells, so that their value can be replaced."""
+"""`Parameter` and `Buffer`: tensors that are cells, so that their value can be replaced; and those of lazy layers, whose shape comes later."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
-from . import dtypes
-from .cells import Cell
-from .errors import AutogradError, ShapeError
+from . import devices, dtypes
+from .cells import Cell, Leaf, outside_traces
+from .errors import ArgumentError, AutogradError, ShapeError
 from .tensor import Tensor, array_from, wrap
 
 changes = 0  # counts changes of what a compiled function takes as fixed: flags of cells and plain attributes of modules
@@ -130,6 +131,135 @@ class Buffer(CellTensor):
     def __init__(self, data: Any = None, *, persistent: bool = True):
         super().__init__(data)
         self.persistent = persistent
+
+
+class UninitializedTensorMixin:
+    """What cells share whose shape is not known yet: they have a dtype and a device, and no elements."""
+
+    cls_to_become: type[CellTensor]
+    _state: Any
+    _node: Any
+
+    def _prepare(self, device: Any, dtype: Any) -> None:
+        with outside_traces(), dtypes.x64():
+            empty = jax.numpy.zeros(0, dtypes.as_dtype(dtypes.get_default_dtype() if dtype is None else dtype).dtype)
+            self._state = empty if device is None else devices.put(empty, device)
+
+    def materialize(self, shape: Any, device: Any = None, dtype: Any = None) -> None:
+        """Give the cell a shape, and make it an ordinary parameter or buffer; its elements are zeros.
+
+        Args:
+            shape: the shape.
+            device, dtype: by default those that it was made with.
+        """
+        with outside_traces(), dtypes.x64():
+            placed = self._state if device is None else devices.put(self._state, device)
+            value = jax.numpy.zeros(tuple(shape), self._state.dtype if dtype is None else dtypes.as_dtype(dtype).dtype)
+            self._state = jax.device_put(value, placed.sharding) if placed.committed else value
+        self.__class__ = self.cls_to_become  # type: ignore[assignment]
+        note_change()
+
+    @property
+    def _value(self) -> Any:
+        raise ArgumentError(
+            f"Attempted to use an uninitialized parameter: {self!r} has no shape yet. Call `forward` of the lazy module with a batch, so that it finds the shape, "
+            "before anything else uses its parameters."
+        )
+
+    @property
+    def shape(self) -> Any:
+        """Raises: the shape is not known yet."""
+        raise ShapeError(
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in `load_state_dict` when trying to load an uninitialized "
+            "parameter into an initialized one. Call `forward` to initialize the parameters before accessing their attributes."
+        )
+
+    @property
+    def dtype(self) -> dtypes.dtype:
+        """The dtype that the cell will have."""
+        return dtypes.from_numpy(self._state.dtype)
+
+    @property
+    def device(self) -> devices.device:
+        """Where the cell will lie."""
+        return devices.of_array(self._state)
+
+    @property
+    def data(self) -> Tensor:
+        """An empty tensor of the dtype and on the device."""
+        return wrap(self._state)
+
+    def detach(self) -> Any:
+        """The cell itself."""
+        return self
+
+    def requires_grad_(self, requires_grad: bool = True) -> Any:
+        """Let gradients be accumulated in `.grad` once there is a shape, or not."""
+        self._node = self._leaf() if requires_grad else None
+        note_change()
+        return self
+
+    def _leaf(self) -> Leaf:
+        return self.__dict__.setdefault("_kept_leaf", Leaf())
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        return f"<{type(self).__name__}>"
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        rebuild, arguments = self.__reduce__()
+        return memo.setdefault(id(self), rebuild(*arguments))
+
+    def __reduce__(self) -> Any:
+        return _rebuild_uninitialized, (type(self), np.asarray(self._state), self._node is not None, getattr(self, "persistent", None))
+
+
+def _rebuild_uninitialized(cls: Any, value: Any, requires_grad: bool, persistent: bool | None) -> Any:
+    cell = cls.__new__(cls)
+    cell._state = array_from(value)
+    if persistent is not None:
+        cell.persistent = persistent
+    if requires_grad:
+        cell.requires_grad_()
+    return cell
+
+
+class UninitializedParameter(UninitializedTensorMixin, Parameter):  # type: ignore[misc]
+    """A parameter whose shape is not known yet. `materialize` makes it a `Parameter`.
+
+    Args:
+        requires_grad: whether `backward()` will accumulate a gradient here. Default: `True`.
+        device, dtype: of the parameter that it becomes.
+    """
+
+    cls_to_become = Parameter
+
+    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None):
+        self._prepare(device, dtype)
+        if requires_grad:
+            self.requires_grad_()
+
+
+class UninitializedBuffer(UninitializedTensorMixin, Buffer):  # type: ignore[misc]
+    """A buffer whose shape is not known yet. `materialize` makes it a `Buffer`.
+
+    Args:
+        requires_grad: whether gradients flow to it. Default: `False`.
+        device, dtype: of the buffer that it becomes.
+        persistent: whether it is part of the module's `state_dict`. Default: `True`.
+    """
+
+    cls_to_become = Buffer
+
+    def __init__(self, requires_grad: bool = False, device: Any = None, dtype: Any = None, persistent: bool = True):
+        self._prepare(device, dtype)
+        self.persistent = persistent
+        if requires_grad:
+            self.requires_grad_()
+
+
+def is_lazy(param: Any) -> bool:
+    """Whether a cell's shape is not known yet."""
+    return isinstance(param, UninitializedTensorMixin)
 
 
 def _flatten(cell: CellTensor) -> tuple[tuple[Any], None]:

@@ -420,3 +420,18 @@ def test_in_place_changes_of_a_parameter_do_not_disturb_a_recorded_graph():
         p.fill_(100.0)
     y.backward()
     assert p.grad.tolist() == [4]
+
+
+def test_a_functions_backward_holds_for_what_a_compiled_function_returns():
+    class Tenfold(nr.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 10
+
+    x = nr.ones(2, requires_grad=True)
+    nr.jit(Tenfold.apply)(x).sum().backward()
+    assert x.grad.tolist() == [10, 10]

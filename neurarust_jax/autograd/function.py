@@ -189,7 +189,8 @@ class Function:
             if not positions or not mode.grad:
                 outputs = [wrap(y) for y in function(*values)]
             else:
-                outputs, vjp = kernel.record(positions)(*values)
+                _, vjp = kernel.record(positions)(*values)
+                outputs = function(*values)  # not those of `record`, which JAX would differentiate by the forward pass
                 outputs = record(Node(kernel, values, positions, edges, vjp, None, True), tuple(outputs))
         return tuple(outputs) if kept["tuple"] else outputs[0]
 

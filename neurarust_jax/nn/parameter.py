@@ -1,5 +1,5 @@
-"""`Parameter` and `Buffer`, under the names that PyTorch gives them."""
+"""`Parameter`, `Buffer` and those without a shape, under the names that PyTorch gives them."""
 
-from ..parameter import Buffer, Parameter
+from ..parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter, UninitializedTensorMixin, is_lazy
 
-__all__ = ["Buffer", "Parameter"]
+__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "UninitializedTensorMixin", "is_lazy"]

@@ -9,7 +9,8 @@ import jax
 from ..cells import Cell
 from ..parameter import CellTensor
 from ..tensor import Tensor
-from .module import HOOKS, NOT_PLAIN, REGISTRIES, Module, fixed
+from .attributes import HOOKS, NOT_PLAIN, REGISTRIES, fixed
+from .module import Module
 
 
 class _Structure:
