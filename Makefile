@@ -1,5 +1,6 @@
 # make demo   trains a small CNN on handwritten digits (DATA=folder: on MNIST's IDX files in that folder)
 # make test   runs all tests
+# make test-all  the same with all samples of PyTorch's databases of operators and modules, which takes hours
 # make lint   ruff, pyright and the import contract
 # make docs   builds the documentation into site/
 # make bench  runs the benchmarks
@@ -12,13 +13,16 @@ PYTEST_ARGS ?= -n 2
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test test-all lint docs bench clean
 
 demo: $(VENV)/demo.stamp
 	$(RUN) examples/mnist.py $(if $(DATA),--data "$(DATA)")
 
 test: $(VENV)/test.stamp
 	$(RUN) -m pytest $(PYTEST_ARGS)
+
+test-all: $(VENV)/test.stamp
+	$(RUN) -m pytest $(PYTEST_ARGS) --exhaustive
 
 lint: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .

@@ -8,6 +8,22 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import pytest
 
 
+def pytest_addoption(parser):
+    parser.addoption("--exhaustive", action="store_true", help="all samples of PyTorch's databases, and the tests marked exhaustive (make test-all)")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--exhaustive", default=False):
+        config.hook.pytest_deselected(items=[item for item in items if "exhaustive" in item.keywords])
+        items[:] = [item for item in items if "exhaustive" not in item.keywords]
+
+
+@pytest.fixture
+def limit(request):
+    """How many samples of PyTorch's databases a test takes of each operator; `None` for all."""
+    return None if request.config.getoption("--exhaustive", default=False) else 2
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     import neurarust_jax as nr

@@ -251,6 +251,10 @@ def arange(
     chosen = inferred if dtype is None else dtypes.as_dtype(dtype)
     if step == 0:
         raise ArgumentError("step must be nonzero")
+    if chosen is dtypes.int64:  # PyTorch counts whole numbers here, but not for the other integer dtypes
+        start, end, step, integers = int(start), int(end), int(step), True
+        if step == 0:
+            raise ArgumentError("step must be nonzero: dtype=int64 makes it a whole number first")
     if (end - start) * step < 0:
         raise ArgumentError(f"upper bound and lower bound inconsistent with step sign: from {start} to {end} by {step}")
     length = max(0, -int((start - end) // step)) if integers else int(np.ceil((end - start) / step))
@@ -277,15 +281,14 @@ def _number(x: Any, function: str) -> Any:
 def _linspace(start: Array | float, end: Array | float, steps: int, dtype: dtypes.dtype, base: Number) -> Array:
     """`steps` numbers from `start` to `end`, counted from the nearer end as PyTorch does; with a base, its powers."""
     wide = np.dtype(np.complex128 if dtype.is_complex else np.float64)
-    start, end = cast(start, wide), cast(end, wide)
+    integers = not (dtype.is_floating_point or dtype.is_complex)
+    start, end = (cast(jnp.trunc(x) if integers else x, wide) for x in (start, end))
     index = jax.lax.iota(np.int32, steps)
     step = (end - start) / max(steps - 1, 1)
     numbers = jnp.where(index < steps // 2 if steps > 1 else True, start + step * index, end - step * (steps - 1 - index))
     if base:
         numbers = jnp.power(jnp.asarray(base, wide), numbers)
-    elif not (dtype.is_floating_point or dtype.is_complex):
-        numbers = jnp.trunc(numbers)
-    return cast(numbers, dtype.dtype)
+    return cast(jnp.trunc(numbers) if integers else numbers, dtype.dtype)
 
 
 def _spaced(start: Any, end: Any, steps: int, dtype: Any, base: float) -> Tensor:

@@ -106,6 +106,22 @@ def _first_bad_minor(A: Array) -> Array:
     return lax.fori_loop(0, n, eliminate, (A, jnp.int32(0)))[1]
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _cholesky_factor(A: Array, upper: bool) -> Array:
+    """The lower factor of the Hermitian matrix of which `A` holds one triangle, NaN where it has none."""
+    return lax.linalg.cholesky(hermitian_part_given(A, upper), symmetrize_input=False)
+
+
+@_cholesky_factor.defjvp
+def _cholesky_jvp(upper, primals, tangents):
+    (A,), (dA,) = primals, tangents
+    L = _cholesky_factor(A, upper)
+    half = solve_triangle(L, dA, lower=True)
+    inner = adjoint(solve_triangle(L, adjoint(half), lower=True))
+    # the diagonal is not made real: so is PyTorch's gradient of a complex matrix
+    return L, L @ (jnp.tril(inner + adjoint(inner), -1) + jnp.eye(L.shape[-1], dtype=L.dtype) * inner) / 2
+
+
 @op(name="linalg.cholesky_ex", method=False, keeps_vjp=True)
 def cholesky_ex(A: Array, *, upper: bool = False, check_errors: bool = False) -> CholeskyResult:
     """The Cholesky factor and whether it exists, without an error.
@@ -119,13 +135,13 @@ def cholesky_ex(A: Array, *, upper: bool = False, check_errors: bool = False) ->
         A namedtuple `(L, info)`; `info` is an int32 tensor, 0 where `L` is a factor, otherwise the order of the first leading minor that is not
         positive-definite, with `L` NaN.
     """
-    A = hermitian_part_given(matrices(A, "linalg.cholesky", square=True), upper)
+    A = matrices(A, "linalg.cholesky", square=True)
     batch, n = A.shape[:-2], A.shape[-1]
     if not A.size:
         return CholeskyResult(A, jnp.zeros(batch, jnp.int32))
-    L = lax.linalg.cholesky(A, symmetrize_input=False)
+    L = _cholesky_factor(A, upper)
     failed = jnp.any(jnp.isnan(diagonal_of(L)), -1)
-    flat = lax.stop_gradient(A).reshape((-1, n, n))
+    flat = lax.stop_gradient(hermitian_part_given(A, upper)).reshape((-1, n, n))
     minors = lax.cond(jnp.any(failed), lambda: jax.vmap(_first_bad_minor)(flat), lambda: jnp.zeros(flat.shape[:1], jnp.int32))
     return CholeskyResult(adjoint(L) if upper else L, jnp.where(failed, minors.reshape(batch), 0))
 

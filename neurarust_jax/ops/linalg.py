@@ -438,22 +438,23 @@ def norm_of_matrices(A: Array, ord: float | str, dim: tuple[int, ...], keepdim: 
         if ord == "nuc":
             found = jnp.sum(sizes, -1)
         else:
-            _refuse_no_elements(sizes, ord)
-            found = (jnp.max if ord == 2 else jnp.min)(sizes, -1)
+            found = _extreme(sizes, -1, ord, False)
         return lax.expand_dims(found, sorted((row, column))) if keepdim else found
     if ord not in (1, -1, math.inf, -math.inf):
         kinds = "order" if not isinstance(ord, str) else "name"
         raise ArgumentError(f"linalg.matrix_norm: unknown {kinds} {ord!r}; expected 'fro', 'nuc', 1, -1, 2, -2, inf or -inf")
     summed, compared = (row, column) if ord in (1, -1) else (column, row)
-    sums = norm_along(A, 1, (summed,), True)
-    _refuse_no_elements(jnp.moveaxis(sums, compared, -1), ord)
-    found = (jnp.max if ord > 0 else jnp.min)(sums, compared, keepdims=True)
+    found = _extreme(norm_along(A, 1, (summed,), True), compared, ord, True)
     return found if keepdim else jnp.squeeze(found, (row, column))
 
 
-def _refuse_no_elements(x: Array, ord: float | str) -> None:
-    if not x.shape[-1]:
+def _extreme(x: Array, dim: int, ord: float, keepdim: bool) -> Array:
+    """The greatest of what is not negative, 0 if there is nothing; for a negative `ord` the least, which nothing does not have."""
+    if ord > 0:
+        return jnp.max(x, dim, keepdims=keepdim, initial=0) if not x.shape[dim] else jnp.max(x, dim, keepdims=keepdim)
+    if not x.shape[dim]:
         raise ShapeError(f"linalg.matrix_norm: the norm of order {ord} of an empty matrix is not defined: the operation has no identity")
+    return jnp.min(x, dim, keepdims=keepdim)
 
 
 @op(name="linalg.norm", method=False)
@@ -613,8 +614,9 @@ def matrix_exp(A: Array) -> Array:
     Args:
         A: matrices of shape ``(..., n, n)``.
     """
-    A = matrices(A, "linalg.matrix_exp", square=True)
-    return _exponential(A) if A.size else A
+    A = strong(A)
+    wide = matrices(cast(A, jnp.float32) if A.dtype.kind in "fV" and A.dtype.itemsize < 4 else A, "linalg.matrix_exp", square=True)
+    return cast(_exponential(wide), A.dtype) if A.size else A
 
 
 @op(name="linalg.multi_dot", method=False)

@@ -1,7 +1,9 @@
 """The names of linear algebra in `nr` itself. Some are those of `nr.linalg`; the older ones (`cholesky`, `qr`, `svd`, `lu`, ...) take other arguments."""
 
+import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from ..dispatch import Array, op
@@ -108,9 +110,22 @@ def cholesky_inverse(L: Array, upper: bool = False) -> Array:
         upper: the factor is upper-triangular.
     """
     L = matrices(L, "cholesky_inverse", square=True)
-    identity = jnp.broadcast_to(jnp.eye(L.shape[-1], dtype=L.dtype), L.shape)
-    half = solve_triangle(L, identity, lower=not upper, adjoint_of_a=upper)
-    return multiply(adjoint(half), half)
+    return _solve_by_factor(L, jnp.broadcast_to(jnp.eye(L.shape[-1], dtype=L.dtype), L.shape), upper)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _solve_by_factor(L: Array, B: Array, upper: bool) -> Array:
+    """`X` with ``L L^H X = B``. Its gradient treats `L` as a whole matrix that happens to be triangular, as PyTorch does."""
+    half = solve_triangle(L, B, lower=not upper, adjoint_of_a=upper)
+    return solve_triangle(L, half, lower=not upper, adjoint_of_a=not upper)
+
+
+@_solve_by_factor.defjvp
+def _(upper, primals, tangents):
+    (L, B), (dL, dB) = primals, tangents
+    X = _solve_by_factor(L, B, upper)
+    half = multiply(adjoint(L), dL) if upper else multiply(dL, adjoint(L))
+    return X, _solve_by_factor(L, dB - multiply(half + adjoint(half), X), upper)
 
 
 @op
@@ -126,8 +141,7 @@ def cholesky_solve(input: Array, L: Array, upper: bool = False) -> Array:
     if B.dtype != L.dtype:
         raise DtypeError(f"cholesky_solve: Expected b and A to have the same dtype, but got {B.dtype} and {L.dtype}; write L.to(B.dtype)")
     check_system("cholesky_solve", L, B, True)
-    half = solve_triangle(L, B, lower=not upper, adjoint_of_a=upper)
-    return solve_triangle(L, half, lower=not upper, adjoint_of_a=not upper)
+    return _solve_by_factor(L, B, upper)
 
 
 # --- LU, triangular systems ----------------------------------------------------------------------------------------

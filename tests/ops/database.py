@@ -1,0 +1,231 @@
+"""PyTorch's own operator database as the oracle: for each of its operators ours, its samples for both libraries, and their comparison."""
+
+from __future__ import annotations
+
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch.testing._internal.common_methods_invocations import op_db
+
+import neurarust_jax as nr
+from tests.oracle import TOLERANCE, assert_same
+
+LEFT_OUT = {
+    "_batch_norm_with_update _native_batch_norm_legit native_batch_norm native_layer_norm native_group_norm": "internal forms of batch_norm, layer_norm, group_norm",
+    "_chunk_cat _segment_reduce _softmax_backward_data _unsafe_masked_index _unsafe_masked_index_put_accumulate _upsample_bilinear2d_aa hash_tensor": "not public",
+    "max_pool2d_with_indices_backward native_dropout_backward constant_pad_nd grid_sampler_2d grid_sampler_3d": "internal forms of functions of nn.functional",
+    "jiterator_2inputs_2outputs jiterator_4inputs_with_extra_args jiterator_binary jiterator_binary_return_by_ref jiterator_unary": "compiles CUDA source",
+    "sparse.mm sparse.sampled_addmm to_sparse torch._scaled_mm torch._scaled_mm_v2": "sparse and scaled layouts are out of scope",
+    "resize_ resize_as_ empty_strided new_empty_strided empty_permuted as_strided_copy": "storages and strides are out of scope",
+    "torch.ops.aten._efficient_attention_forward torch.ops.aten._flash_attention_forward torch.ops.aten._safe_softmax.default": "not public",
+    "cauchy exponential geometric log_normal uniform normal/in_place": "write into a tensor; cells have them, and tests of their own",
+    "zero_ fill __rdiv__ slice": "write into a tensor, or no public names",
+}
+REASONS = {name: reason for names, reason in LEFT_OUT.items() for name in names.split()}
+
+RANDOM = set(
+    "bernoulli multinomial normal rand_like randn randn_like randint randint_like rrelu nn.functional.rrelu nn.functional.dropout nn.functional.dropout2d "
+    "nn.functional.dropout3d nn.functional.alpha_dropout nn.functional.feature_alpha_dropout".split()
+)
+UNSPECIFIED = RANDOM | {"empty", "empty_like", "new_empty"}  # only shape and dtype compare
+
+
+class Entry:
+    """An operator of the database with our counterpart.
+
+    Attributes:
+        info: PyTorch's record of the operator.
+        name: its name there, with the variant after a slash.
+        ours, theirs: the functions to compare; `ours` is `None` where we have none.
+    """
+
+    def __init__(self, info: Any):
+        self.info = info
+        self.name = info.name + (f"/{info.variant_test_name}" if info.variant_test_name else "")
+        self.theirs = info.op
+        self.ours = _ours(info)
+
+    def samples(self, dtype: torch.dtype, requires_grad: bool = False, limit: int | None = None) -> list[Any]:
+        """Samples of the database, spread evenly over all of them if there are more than `limit`."""
+        torch.manual_seed(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = list(islice(self.info.sample_inputs("cpu", dtype, requires_grad=requires_grad), 400))
+        if limit is None or len(found) <= limit:
+            return found
+        return [found[i * len(found) // limit] for i in range(limit)]
+
+
+def entries() -> Iterator[Entry]:
+    """All operators that are in scope."""
+    for info in op_db:
+        entry = Entry(info)
+        if info.name not in REASONS and entry.name not in REASONS:
+            yield entry
+
+
+def _ours(info: Any) -> Callable | None:
+    if info.op.__name__ == "<lambda>":  # written over the module `torch`: the same over ours
+        f = info.op
+        return types.FunctionType(f.__code__, {**f.__globals__, "torch": nr, "np": np}, f.__name__, f.__defaults__, f.__closure__)
+    for root in (nr, nr.Tensor):
+        found = root
+        for part in info.name.split("."):
+            found = getattr(found, part, None)
+        if found is not None:
+            return found
+    return None
+
+
+def convert(x: Any) -> Any:
+    """PyTorch's values as ours: tensors, dtypes, and containers of them."""
+    if isinstance(x, torch.Tensor):
+        value = x.detach().resolve_conj().resolve_neg()
+        value = nr.tensor(value.float().numpy()).to(nr.bfloat16) if x.dtype == torch.bfloat16 else nr.tensor(np.array(value.numpy()))
+        return value.requires_grad_() if x.requires_grad else value
+    if isinstance(x, torch.dtype):
+        return getattr(nr, str(x).removeprefix("torch."))
+    if isinstance(x, torch.device):
+        return x.type
+    if isinstance(x, torch.Size):
+        return tuple(x)
+    if isinstance(x, list | tuple):
+        return type(x)(map(convert, x))
+    if isinstance(x, slice):
+        return slice(convert(x.start), convert(x.stop), convert(x.step))
+    if isinstance(x, dict):
+        return {name: convert(value) for name, value in x.items()}
+    if isinstance(x, types.FunctionType) and x.__module__ and x.__module__.startswith("torch.nn.functional"):
+        return getattr(nr.nn.functional, x.__name__)
+    return x
+
+
+def leaves(x: Any) -> list[Any]:
+    """All tensors of either library in nested containers, in order."""
+    if isinstance(x, dict):
+        x = list(x.values())
+    if isinstance(x, list | tuple):
+        return [leaf for element in x for leaf in leaves(element)]
+    return [x] if isinstance(x, torch.Tensor | nr.Tensor) else []
+
+
+_COARSE = {  # (rtol, atol) in single precision of ops that add up many terms or whose results are large; in double precision a millionth of it
+    "matrix_exp linalg.matrix_exp": (1e-4, 0.2),
+}
+COARSE = {name: bound for names, bound in _COARSE.items() for name in names.split()}
+
+
+def tolerance(entry: Entry, dtype: torch.dtype, theirs: Any = ()) -> tuple[float, float]:
+    """(rtol, atol) for an operator; in bfloat16, where PyTorch rounds every intermediate result, in proportion to its greatest value."""
+    if dtype == torch.bfloat16:
+        greatest = max((float(t.detach().abs().float().nan_to_num(0, 0, 0).max()) for t in leaves(theirs) if t.numel() and t.dtype == dtype), default=0.0)
+        return 0.04, 0.04 * max(greatest, 1.0)
+    if entry.info.name in COARSE:
+        rtol, atol = COARSE[entry.info.name]
+        return (rtol, atol) if dtype in (torch.float32, torch.complex64) else (rtol * 1e-6, atol * 1e-6)
+    rtol, atol = TOLERANCE.get(str(dtype).removeprefix("torch."), (1e-5, 1e-5))  # integers become float32 in many ops
+    return max(rtol * 5, 1e-7), max(atol * 5, 1e-7)
+
+
+def forward(entry: Entry, sample: Any) -> tuple[Any, Any]:
+    """(our output, PyTorch's)."""
+    if "memory_format" in sample.kwargs or "layout" in sample.kwargs:
+        sample.kwargs = {n: v for n, v in sample.kwargs.items() if n not in ("memory_format", "layout")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = entry.theirs(sample.input, *sample.args, **sample.kwargs)
+        if sample.output_process_fn_grad is not None and _processes(sample):
+            theirs = sample.output_process_fn_grad(theirs)
+        ours = entry.ours(convert(sample.input), *convert(sample.args), **convert(sample.kwargs))
+        if _processes(sample):
+            ours = _over_ours(sample.output_process_fn_grad)(ours)
+    return ours, theirs
+
+
+def _processes(sample: Any) -> bool:
+    """Whether the sample makes its output unique, as for eigenvectors, whose sign is free."""
+    return sample.output_process_fn_grad.__code__.co_code != (lambda x: x).__code__.co_code
+
+
+def _over_ours(f: Any) -> Callable:
+    return types.FunctionType(f.__code__, {**f.__globals__, "torch": nr}, f.__name__, f.__defaults__, f.__closure__)
+
+
+def compare_forward(entry: Entry, sample: Any, dtype: torch.dtype) -> None:
+    """Our output has PyTorch's structure, shapes, dtypes and values."""
+    ours, theirs = forward(entry, sample)
+    rtol, atol = tolerance(entry, dtype, theirs)
+    if entry.info.name in UNSPECIFIED:
+        assert [(tuple(o.shape), o.dtype.name) for o in leaves(ours)] == [(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for t in leaves(theirs)]
+    else:
+        assert_same(ours, theirs, rtol, atol)
+
+
+def compare_gradients(entry: Entry, sample: Any, dtype: torch.dtype) -> None:
+    """The gradients at all inputs agree for the same cotangents."""
+    theirs_in = [x for x in leaves([sample.input, sample.args, sample.kwargs]) if x.requires_grad]
+    ours_all = convert([sample.input, sample.args, sample.kwargs])
+    ours_in = [x for x in leaves(ours_all) if x.requires_grad]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = entry.theirs(sample.input, *sample.args, **sample.kwargs)
+        ours = entry.ours(ours_all[0], *ours_all[1], **ours_all[2])
+        if _processes(sample):
+            theirs, ours = sample.output_process_fn_grad(theirs), _over_ours(sample.output_process_fn_grad)(ours)
+    pairs = [(o, t) for o, t in zip(leaves(ours), leaves(theirs), strict=True) if t.requires_grad]
+    assert all(o.requires_grad for o, _ in pairs), "an output does not require grad"
+    if not pairs:
+        return
+    generator = np.random.default_rng(0)
+    cotangents = []
+    for _, t in pairs:
+        values = generator.standard_normal(tuple(t.shape))
+        cotangents.append(torch.tensor(values + 1j * generator.standard_normal(tuple(t.shape)) if t.is_complex() else values).to(t.dtype))
+    expected = torch.autograd.grad([t for _, t in pairs], theirs_in, cotangents, allow_unused=True)
+    got = nr.autograd.grad([o for o, _ in pairs], ours_in, [convert(c) for c in cotangents], allow_unused=True)
+    rtol, atol = tolerance(entry, dtype)
+    for ours_gradient, theirs_gradient in zip(got, expected, strict=True):
+        if theirs_gradient is None or ours_gradient is None:
+            other = ours_gradient if theirs_gradient is None else theirs_gradient
+            assert other is None or not np.asarray(other.detach()).any()
+        else:
+            assert_same(ours_gradient, theirs_gradient, rtol, atol)
+
+
+def compare_second_gradients(entry: Entry, sample: Any, dtype: torch.dtype) -> None:
+    """The gradients of a random projection of the gradients agree."""
+    theirs_in = [x for x in leaves([sample.input, sample.args, sample.kwargs]) if x.requires_grad]
+    ours_all = convert([sample.input, sample.args, sample.kwargs])
+    ours_in = [x for x in leaves(ours_all) if x.requires_grad]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = entry.theirs(sample.input, *sample.args, **sample.kwargs)
+        ours = entry.ours(ours_all[0], *ours_all[1], **ours_all[2])
+        if _processes(sample):
+            theirs, ours = sample.output_process_fn_grad(theirs), _over_ours(sample.output_process_fn_grad)(ours)
+    found = []
+    for outputs, inputs, tensor, grad in ((ours, ours_in, convert, nr.autograd.grad), (theirs, theirs_in, lambda x: x, torch.autograd.grad)):
+        generator = np.random.default_rng(0)
+
+        def projected(tensors, tensor=tensor, generator=generator):
+            cotangents = [torch.tensor(generator.standard_normal(tuple(t.shape))).to(dtype) for t in tensors]
+            return sum((t * tensor(c)).sum() for t, c in zip(tensors, cotangents, strict=True) if t is not None)
+
+        differentiable = [y for y in leaves(outputs) if y.requires_grad and str(y.dtype).endswith("float64")]
+        if not differentiable:
+            return
+        first = grad(projected(differentiable), inputs, create_graph=True, allow_unused=True)
+        first = [g for g in first if g is not None and g.requires_grad]
+        found.append(grad(projected(first), inputs, allow_unused=True) if first else [None] * len(inputs))
+    rtol, atol = tolerance(entry, dtype)
+    for got, expected in zip(*found, strict=True):
+        if got is None or expected is None:
+            other = expected if got is None else got
+            assert other is None or not np.asarray(other.detach()).any()
+        else:
+            assert_same(got, expected, rtol * 10, atol * 10)
