@@ -5,9 +5,9 @@ Everything is named here and defined in the rooms below; importing the package r
 
 import math
 
-from . import autograd, errors, fft, func, linalg, masked, nn, optim, signal, special, utils
+from . import autograd, errors, fft, func, linalg, masked, nn, optim, signal, special, testing, utils
 from .autograd import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
-from .devices import device
+from .devices import default as get_default_device, device, set_default_device
 from .dtypes import (
     bfloat16, cdouble, cfloat, complex64, complex128, double, dtype, float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float16, float32,
     float64, half, int8, int16, int32, int64, long, short, uint8, uint16, uint32, uint64,
@@ -17,7 +17,10 @@ from .dtypes import float_ as float
 from .dtypes import int_ as int
 from .generator import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from .io import load, save
+from .layouts import *  # noqa: F403
 from .printing import set_printoptions
+from .settings import *  # noqa: F403
+from .symbolic import *  # noqa: F403
 from .tensor import Size, Tensor
 from .ops import *  # noqa: F403 (after `.tensor`: `nr.tensor` is the function)
 from .transforms import grad, hessian, jacfwd, jacrev, jit, jvp, value_and_grad, vjp, vmap

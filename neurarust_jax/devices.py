@@ -5,6 +5,7 @@ Where no device is named, new tensors go where JAX puts them: the first accelera
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import jax
@@ -15,8 +16,21 @@ _PLATFORMS = {"cpu": "cpu", "cuda": "gpu", "gpu": "gpu", "rocm": "gpu", "tpu": "
 _NAMES = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda", "rocm": "cuda", "tpu": "tpu", "METAL": "mps"}
 
 
+class _Thread(threading.local):
+    """What the blocks `with nr.device(...):` that this thread is in are to undo, the innermost last."""
+
+    def __init__(self):
+        self.entered: list[Any] = []
+
+
+_thread = _Thread()
+
+
 class device:  # noqa: N801 (PyTorch's name)
     """A device that holds tensors: `"cpu"`, `"cuda"`, `"cuda:1"`, `"tpu"`, or a `jax.Device`.
+
+    In a ``with`` block it is the device that new tensors go to, in this thread. What is computed from tensors that lie on no device by name, that is
+    without `device=` or `to`, goes there as well.
 
     Args:
         type: the device's name, with or without an index, another `device`, or a `jax.Device`.
@@ -77,6 +91,15 @@ class device:  # noqa: N801 (PyTorch's name)
             raise DeviceError(f"no device {str(self)!r} here: JAX has {have}{extra}")
         return found[self.index or 0]
 
+    def __enter__(self) -> device:
+        context = jax.default_device(self.jax())
+        context.__enter__()
+        _thread.entered.append(context)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        _thread.entered.pop().__exit__(*exception)
+
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"
 
@@ -105,6 +128,25 @@ def default() -> device:
     if chosen is None:
         return device(jax.devices()[0])
     return device(chosen)
+
+
+def set_default_device(device: Any) -> None:  # noqa: A002
+    """Set the device that new tensors go to, in all threads.
+
+    Args:
+        device: such a device, or what `nr.device` takes; `None` for JAX's own choice, the first accelerator if there is one.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> nr.set_default_device("cpu")
+        >>> nr.zeros(1).device.type
+        'cpu'
+        >>> nr.set_default_device(None)
+    """
+    jax.config.update("jax_default_device", None if device is None else _device(device).jax())
+
+
+_device = device
 
 
 def put(value: Any, where: Any) -> Any:

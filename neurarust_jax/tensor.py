@@ -14,6 +14,7 @@ import numpy as np
 from . import devices, dtypes
 from .cells import Leaf
 from .errors import ArgumentTypeError, AutogradError, IndexOutOfRangeError, TracedValueError, writes_into_a_tensor
+from .layouts import strided
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -170,8 +171,8 @@ class Tensor:
 
     is_cuda = property(lambda self: self.device.type == "cuda", doc="Whether the tensor is on an NVIDIA or AMD GPU.")
     is_cpu = property(lambda self: self.device.type == "cpu", doc="Whether the tensor is in the CPU's memory.")
-    is_sparse = is_quantized = is_nested = is_meta = is_mps = False
-    layout = "strided"
+    is_sparse = is_sparse_csr = is_quantized = is_nested = is_meta = is_mps = is_mkldnn = is_vulkan = is_xla = is_xpu = is_ipu = is_mtia = is_maia = False
+    layout = strided
 
     def stride(self, dim: int | None = None) -> Any:
         """Elements between neighbours along each dimension, as if contiguous: XLA chooses the real layout by itself."""

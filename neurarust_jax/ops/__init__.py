@@ -4,6 +4,7 @@
 import sys
 
 from . import inplace
+from .attributes import *
 from .complex import *
 from .conversion import *
 from .creation import *
@@ -31,8 +32,10 @@ from .spectrogram import *
 from .windows import *
 
 inplace.attach_in_place_methods()
+from .inplace import *  # noqa: E402 (they exist now)
 
 _FAMILIES = (
+    "attributes",
     "complex",
     "conversion",
     "creation",
@@ -41,6 +44,7 @@ _FAMILIES = (
     "grids",
     "histograms",
     "indexing",
+    "inplace",
     "joining",
     "lowrank",
     "matmul",

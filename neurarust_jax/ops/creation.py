@@ -9,14 +9,14 @@ import numpy as np
 
 from .. import devices, dtypes
 from ..dispatch import Array, Number, decided, op
-from ..errors import ArgumentError, ArgumentTypeError
+from ..errors import ArgumentError, ArgumentTypeError, ShapeError
 from ..tensor import Size, Tensor, array_from, attach, wrap
 from .common import cast
 
 __all__ = [
     "tensor", "as_tensor", "asarray", "from_numpy", "from_dlpack", "frombuffer", "scalar_tensor", "zeros", "ones", "full", "empty", "zeros_like",
     "ones_like", "full_like", "empty_like", "arange", "range", "linspace", "logspace", "eye", "numel", "is_tensor", "is_nonzero",
-    "is_floating_point", "is_complex",
+    "is_floating_point", "is_complex", "to_dlpack", "from_file", "empty_strided", "empty_permuted", "fill",
 ]  # fmt: skip
 
 # --- from data -----------------------------------------------------------------------------------------------------
@@ -63,11 +63,48 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     return wrap(array_from(ndarray))
 
 
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor over the memory of an array of another library (PyTorch, CuPy, NumPy), without a copy where the layout allows it."""
+def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor over the memory of an array of another library (PyTorch, CuPy, NumPy), without a copy where the layout allows it.
+
+    Args:
+        ext_tensor: an array with the method `__dlpack__`.
+        device: where to put it. Default: where it is.
+        copy: make a copy in any case.
+    """
     if isinstance(ext_tensor, np.ndarray):
-        return from_numpy(ext_tensor)
-    return wrap(array_from(ext_tensor))
+        return finish(from_numpy(ext_tensor), device)
+    return finish(wrap(array_from(ext_tensor, copy=bool(copy))), device)
+
+
+def to_dlpack(tensor: Tensor) -> Any:
+    """A DLPack capsule over the tensor's memory, for a library that takes no object with `__dlpack__`; it can be used once, and nobody may write to it."""
+    return tensor.__dlpack__()
+
+
+def from_file(
+    filename: str, shared: bool | None = None, size: int = 0, *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: bool = False
+) -> Tensor:
+    """A 1-d tensor of the numbers in a file, which are read, not mapped.
+
+    Args:
+        filename: the file.
+        shared: accepted and without effect: a tensor's value never changes, so nothing is written back.
+        size: how many numbers.
+        dtype: of the numbers. Default: the default dtype.
+        device: where to put it.
+        layout, pin_memory: accepted and without effect.
+
+    Raises:
+        RuntimeError: the file cannot be read or has fewer numbers.
+    """
+    chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    try:
+        values = np.fromfile(filename, chosen.dtype, size)
+    except OSError as error:
+        raise ShapeError(f"unable to open file <{filename}> in read-only mode: {error}") from error
+    if values.size < size:
+        raise ShapeError(f"the file <{filename}> holds {values.size} numbers of {chosen}, and size={size} were asked for")
+    return finish(wrap(array_from(values)), device)
 
 
 def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
@@ -151,6 +188,41 @@ def _only(function: str, named: dict[str, Any], name: str, otherwise: Any) -> An
 zeros = _maker("zeros", 0, "A tensor of zeros.")
 ones = _maker("ones", 1, "A tensor of ones.")
 empty = _maker("empty", 0, "A tensor whose elements nobody should rely on (they are zeros: XLA has no uninitialised memory).")
+
+
+def empty_strided(
+    size: Any, stride: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """As `empty`. The strides, one for each dimension, have no effect: XLA chooses the layout by itself."""
+    if len(size) != len(stride):
+        raise ShapeError(f"dimensionality of sizes ({len(size)}) must match dimensionality of strides ({len(stride)})")
+    return empty(size, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def empty_permuted(
+    size: Any, physical_layout: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """As `empty`. The order of the dimensions in memory, a permutation of them, has no effect: XLA chooses the layout by itself."""
+    if sorted(physical_layout) != np.arange(len(size)).tolist():
+        raise ShapeError(f"empty_permuted(): physical_layout={tuple(physical_layout)} is no permutation of the {len(size)} dimensions of size={tuple(size)}")
+    return empty(size, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+@op(method=False, linear=True)
+def fill(input: Array, value: Array | float) -> Array:
+    """A tensor of the shape and dtype of `input` whose elements are all `value`, a number or a 0-d tensor, to which the gradient flows.
+
+    Raises:
+        RuntimeError: `value` has dimensions.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> nr.fill(nr.zeros(2), 3)
+        tensor([3., 3.])
+    """
+    if getattr(value, "ndim", 0):
+        raise ShapeError(f"fill only supports a 0-dimensional value but got a tensor with {value.ndim} dimensions; write value.expand(shape)")
+    return jnp.broadcast_to(cast(value, input.dtype), input.shape)
 
 
 def full(size: Any, fill_value: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, **named: Any) -> Tensor:
@@ -372,6 +444,6 @@ def _new_like(make):
     return method
 
 
-for _name, _make in {"new_zeros": zeros, "new_ones": ones, "new_empty": empty, "new_full": full, "new_tensor": tensor}.items():
+for _name, _make in {"new_zeros": zeros, "new_ones": ones, "new_empty": empty, "new_full": full, "new_tensor": tensor, "new_empty_strided": empty_strided}.items():
     attach(_name, _new_like(_make))
 

@@ -14,7 +14,8 @@ from .common import cast, strong, wrap_dim
 
 __all__ = [
     "cat", "stack", "hstack", "vstack", "dstack", "column_stack", "block_diag", "split", "split_with_sizes", "tensor_split", "chunk", "hsplit",
-    "vsplit", "dsplit", "concat", "concatenate", "row_stack", "unsafe_split", "unsafe_chunk", "split_with_sizes_copy",
+    "vsplit", "dsplit", "concat", "concatenate", "row_stack", "unsafe_split", "unsafe_chunk", "split_with_sizes_copy", "split_copy",
+    "unsafe_split_with_sizes",
 ]  # fmt: skip
 
 # --- joining -------------------------------------------------------------------------------------------------------
@@ -291,4 +292,5 @@ dsplit = _split_evenly("dsplit", 2, 3, "The tensor cut along dimension 2, as by 
 
 concat = concatenate = cat
 row_stack = vstack
-unsafe_split, unsafe_chunk, split_with_sizes_copy = split, chunk, split_with_sizes
+unsafe_split, unsafe_chunk, split_copy, unsafe_split_with_sizes, split_with_sizes_copy = split, chunk, split, split_with_sizes, split_with_sizes
+attach("unsafe_split_with_sizes", unsafe_split_with_sizes)

@@ -1,7 +1,8 @@
-"""Variance, standard deviation, norms and distances."""
+"""Variance, standard deviation, covariance, norms and distances."""
 
 import functools
 import math
+import warnings
 from typing import Any
 
 import jax
@@ -12,11 +13,11 @@ from jax import lax
 from .. import dtypes
 from ..dispatch import Array, op
 from ..errors import ArgumentTypeError, DtypeError, ShapeError
-from ..tensor import attach
-from .common import cast, is_inexact, numpy_dtype, numpy_names, promote, wrap_dims
+from ..tensor import Tensor, attach
+from .common import cast, floating, is_inexact, numpy_dtype, numpy_names, promote, wrap_dims
 from .reduction import Dims, widened
 
-__all__ = ["var", "std", "var_mean", "std_mean", "norm", "dist"]
+__all__ = ["var", "std", "var_mean", "std_mean", "cov", "corrcoef", "norm", "dist"]
 
 # --- moments -------------------------------------------------------------------------------------------------------
 
@@ -148,6 +149,129 @@ def std_mean(input, dim=None, unbiased: bool | None = None, keepdim: bool = Fals
 
 attach("var", var)
 attach("std", std)
+
+
+# --- covariance ----------------------------------------------------------------------------------------------------
+
+
+def _check_weights(input: Array, weights: Array | None, kinds: str, name: str) -> None:
+    if weights is None:
+        return
+    kind = "floating point" if "f" in kinds else "integral"
+    if weights.ndim > 1:
+        raise ShapeError(f"cov(): expected {name} to have one or fewer dimensions but got {name} with {weights.ndim} dimensions")
+    if dtypes.from_numpy(weights.dtype).is_floating_point != ("f" in kinds) or weights.dtype.kind in "bc":
+        raise DtypeError(f"cov(): expected {name} to have {kind} dtype but got {name} with {dtypes.from_numpy(weights.dtype)} dtype")
+    if weights.size != input.shape[1]:
+        raise ShapeError(
+            f"cov(): expected {name} to have the same numel as there are observations in the input but got {weights.size} != {input.shape[1]}"
+        )
+
+
+def _covariance(input: Array, correction: float, fweights: Array | None, aweights: Array | None) -> Array:
+    if input.ndim > 2:
+        raise ShapeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions")
+    if input.dtype == bool:
+        raise DtypeError("cov(): bool dtype is not supported for input; write x.float()")
+    x = input.reshape(1, -1) if input.ndim < 2 else input
+    _check_weights(x, fweights, "i", "fweights")
+    _check_weights(x, aweights, "f", "aweights")
+    x = floating(x)
+    if fweights is None and aweights is None:
+        total = jnp.asarray(x.shape[1], x.real.dtype)
+        freedom = total - correction
+        weighted = x
+    else:
+        given = [w.reshape(-1) for w in (fweights, aweights) if w is not None]
+        weights = given[0] if len(given) == 1 else jnp.multiply(*promote(*given))
+        total = jnp.sum(weights)
+        of_correction = 1 if aweights is None else jnp.sum(jnp.multiply(*promote(weights, aweights.reshape(-1)))) / total
+        freedom = total - correction * of_correction
+        x, weights = promote(x, weights)
+        weighted = x * weights
+    freedom = jnp.maximum(freedom, 0)
+    deviation = x - jnp.sum(weighted, 1, keepdims=True) / cast(total, x.dtype)
+    scaled = deviation if weighted is x else deviation * weights
+    found = deviation @ jnp.conj(scaled).T / cast(freedom, x.dtype)
+    return found if found.size != 1 else found.reshape(())
+
+
+@op(name="_cov", method=False)
+def _cov(input: Array, correction: int, fweights: Array | None, aweights: Array | None) -> Array:
+    """Covariance."""
+    return _covariance(input, correction, fweights, aweights)
+
+
+def _refuse_weights(weights: Any, name: str) -> None:
+    """Raise PyTorch's errors for weights that are negative or sum to 0; inside a transformation they have no value yet."""
+    values = weights._value if isinstance(weights, Tensor) else weights
+    if isinstance(values, jax.core.Tracer) or not np.size(values):
+        return
+    values = np.asarray(values)
+    if values.min() < 0:
+        raise ShapeError(f"cov(): {name} cannot be negative")
+    if values.sum() == 0:
+        raise ShapeError("cov(): weights sum to zero, can't be normalized")
+
+
+def cov(input, *, correction: int = 1, fweights=None, aweights=None):
+    """The covariance matrix of variables, whose rows are observations of them: ``input[i]`` are those of the i-th variable.
+
+    Args:
+        input: a tensor of shape (variables, observations), or (observations,) for one variable.
+        correction: the difference between sample size and degrees of freedom. Default: 1, Bessel's correction.
+        fweights: how often each observation was made, a tensor of integers.
+        aweights: how much each observation counts, a floating-point tensor.
+
+    Returns:
+        A tensor of shape (variables, variables); of one variable a 0-d tensor, its variance.
+
+    Raises:
+        RuntimeError: weights of the wrong shape, dtype or sign.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> nr.cov(nr.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]))
+        tensor([[ 1., -1.],
+                [-1.,  1.]])
+    """
+    for weights, name in ((fweights, "fweights"), (aweights, "aweights")):
+        if weights is not None:
+            _refuse_weights(weights, name)
+    if fweights is None and aweights is None and (input.shape[-1] if len(input.shape) else 1) - correction <= 0:
+        warnings.warn("cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of observations.", UserWarning, stacklevel=2)
+    return _cov(input, correction, fweights, aweights)
+
+
+@op
+def corrcoef(input: Array) -> Array:
+    """The matrix of Pearson's correlation coefficients of variables, whose rows are observations of them; between -1 and 1.
+
+    Args:
+        input: a tensor of shape (variables, observations), or (observations,) for one variable.
+
+    Returns:
+        A tensor of shape (variables, variables); of one variable a 0-d tensor, 1.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> nr.corrcoef(nr.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]))
+        tensor([[ 1., -1.],
+                [-1.,  1.]])
+    """
+    if input.ndim > 2:
+        raise ShapeError(f"corrcoef(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions")
+    found = _covariance(input, 1, None, None)
+    if not found.ndim:
+        return found / found
+    deviation = jnp.sqrt(jnp.diagonal(found).real)
+    found = found / deviation[:, None] / deviation[None, :]
+    if found.dtype.kind == "c":
+        return cast(lax.complex(jnp.clip(found.real, -1, 1), jnp.clip(found.imag, -1, 1)), found.dtype)
+    return jnp.clip(found, -1, 1)
+
+
+attach("cov", cov)
 
 
 # --- norms ---------------------------------------------------------------------------------------------------------

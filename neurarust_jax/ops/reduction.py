@@ -13,14 +13,14 @@ from jax import lax
 
 from .. import dtypes
 from ..dispatch import Array, op
-from ..errors import DtypeError, IndexOutOfRangeError, ShapeError
+from ..errors import ArgumentError, DtypeError, IndexOutOfRangeError, ShapeError
 from ..tensor import Tensor, attach
 from .common import cast, floating, is_inexact, numpy_dtype, numpy_names, refuse, strong, wrap_dim, wrap_dims
 from .elementwise import maximum, minimum
 
 __all__ = [
     "sum", "nansum", "mean", "nanmean", "prod", "max", "min", "amax", "amin", "aminmax", "argmax", "argmin", "all", "any", "count_nonzero",
-    "logsumexp", "softmax", "log_softmax", "softmin",
+    "logsumexp", "softmax", "log_softmax", "softmin", "hash_tensor",
 ]  # fmt: skip
 
 Dims = int | tuple[int, ...] | None
@@ -78,6 +78,34 @@ def _add_up(x: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
 def _integer_dtype(x: Array) -> np.dtype | None:
     """The dtype to ask `jnp.sum` for, which would widen integers; half precision it sums in float32 only if not asked."""
     return None if is_inexact(x) else x.dtype
+
+
+@op(name="_sum_to_size", method=False, linear=True)
+def _sum_to_size(input: Array, size: tuple[int, ...]) -> Array:
+    """The sum of the elements that broadcasting `size` to the shape of `input` would repeat."""
+    extra = input.ndim - len(size)
+    if extra < 0 or [have for have, wanted in zip(input.shape[extra:], size, strict=True) if have != wanted != 1]:
+        raise ShapeError(f"size {list(size)} is not expandable to size {list(input.shape)}.")
+    dims = [d for d in range(input.ndim) if d < extra or (size[d - extra] == 1 != input.shape[d])]
+    return _add_up(summable(input, None), tuple(dims), True).reshape(size)
+
+
+def _sum_to(self: Tensor, *size: Any) -> Tensor:
+    """The sum of the elements that broadcasting `size` to this shape would repeat: the inverse of `expand`.
+
+    Args:
+        *size: the shape, as ints or as one sequence; it must be expandable to that of the tensor, which is handed back if it has it already.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> nr.ones(2, 3).sum_to_size(1, 3)
+        tensor([[2., 2., 2.]])
+    """
+    size = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    return self if size == tuple(self.shape) else _sum_to_size(self, size)
+
+
+attach("sum_to_size", _sum_to)
 
 
 @op
@@ -417,6 +445,30 @@ def count_nonzero(input: Array, dim: Dims = None) -> Array:
     return jnp.sum(cast(input, bool), wrap_dims(dim, input.ndim), dtype=np.int64)
 
 
+@op
+def hash_tensor(input: Array, dim: Dims = (), *, keepdim: bool = False, mode: int = 0) -> Array:
+    """A hash of the elements along dimensions: the exclusive or of their bits, as 64-bit floats or integers.
+
+    Args:
+        input: a real tensor.
+        dim: the dimension, or a tuple of them. Default: all.
+        keepdim: keep them with length 1.
+        mode: 0, the only one.
+
+    Returns:
+        A tensor of uint64; 0 of no elements.
+    """
+    refuse(input, "c", "hash_tensor")
+    if mode != 0:
+        raise ArgumentError(f"hash_tensor() knows mode=0 only, got {mode}")
+    dims = wrap_dims(dim, input.ndim)
+    if not input.size and (dim is None or dim == ()):
+        raise _nothing_to_choose("hash_tensor")
+    bits = lax.bitcast_convert_type(cast(input, np.float64 if is_inexact(input) else np.int64), np.uint64)
+    found = lax.reduce(bits, np.uint64(0), lax.bitwise_xor, dims)
+    return lax.expand_dims(found, sorted(dims)) if keepdim else found
+
+
 # --- exponentials --------------------------------------------------------------------------------------------------
 
 
@@ -512,4 +564,4 @@ def log_softmax(input: Array, dim: int, dtype: dtypes.dtype | None = None) -> Ar
 @op(method=False)
 def softmin(input: Array, dim: int, dtype: dtypes.dtype | None = None) -> Array:
     """``softmax(-input, dim)``. See `softmax`."""
-    return _along(_softmax, -_softmaxable(input, dtype, "softmin"), dim)
+    return _along(_softmax, _softmaxable(-strong(input), dtype, "softmin"), dim)  # unsigned integers wrap around, as in PyTorch

@@ -1,5 +1,6 @@
-"""Running sums, products and extremes along a dimension; differences and the trapezoidal rule."""
+"""Running sums, products and extremes along a dimension; differences, numerical gradients and the trapezoidal rule."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,10 +10,11 @@ from jax import lax
 from .. import dtypes
 from ..dispatch import Array, op
 from ..errors import ArgumentError, DtypeError, ShapeError
-from .common import cast, floating, is_inexact, promote, refuse, strong, wrap_dim
+from ..tensor import Tensor
+from .common import cast, floating, is_inexact, promote, refuse, strong, wrap_dim, wrap_dims
 from .reduction import ValuesAndIndices, index_dtype, summable, widened
 
-__all__ = ["cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "cumulative_trapezoid", "trapezoid", "trapz", "diff"]
+__all__ = ["cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "cumulative_trapezoid", "trapezoid", "trapz", "diff", "gradient"]
 
 
 def _running(scan: Any, x: Array, dim: int) -> Array:
@@ -222,3 +224,86 @@ def cumulative_trapezoid(y: Array, x: Array | None = None, *, dx: Array | float 
     """The running integral along a dimension by the trapezoidal rule, from the second sample on. The arguments are those of `trapezoid`."""
     dim = wrap_dim(dim, y.ndim)
     return lax.cumsum(_trapezoids(y, x, dx, dim, "cumulative_trapezoid"), dim)
+
+
+# --- numerical gradients -------------------------------------------------------------------------------------------
+
+
+def _even_slope(x: Array, step: Any, edge_order: int) -> Array:
+    """The derivative along dimension 0 at places that lie `step` apart."""
+    start, end = x[1:2] - x[:1], x[-1:] - x[-2:-1]
+    if edge_order == 2:
+        start, end = 2 * x[1:2] - 1.5 * x[:1] - 0.5 * x[2:3], 1.5 * x[-1:] - 2 * x[-2:-1] + 0.5 * x[-3:-2]
+    found = jnp.concatenate([start, (x[2:] - x[:-2]) / 2, end])
+    return jnp.divide(*promote(found, step))
+
+
+def _uneven_slope(x: Array, coordinates: Array, edge_order: int) -> Array:
+    """The derivative along dimension 0 at places with coordinates, by the parabola through three neighbours: Fornberg (1988)."""
+    x, places = promote(x, floating(coordinates).reshape(-1, *(1,) * (x.ndim - 1)))
+    steps = places[1:] - places[:-1]
+    first, second = steps[:-1], steps[1:]
+    whole = first + second
+    inner = (x[1:-1] * (second - first)) / (first * second) + x[2:] * (first / (second * whole)) - x[:-2] * (second / (first * whole))
+    start, end = (x[1:2] - x[:1]) / steps[:1], (x[-1:] - x[-2:-1]) / steps[-1:]
+    if edge_order == 2:
+        h, k = first[:1], second[:1]
+        start = x[1:2] * ((h + k) / (h * k)) - x[:1] * ((2 * h + k) / (h * (h + k))) - x[2:3] * (h / (k * (h + k)))
+        h, k = first[-1:], second[-1:]
+        end = x[-3:-2] * (k / (h * (h + k))) - x[-2:-1] * ((h + k) / (h * k)) + x[-1:] * ((h + 2 * k) / (k * (h + k)))
+    return jnp.concatenate([start, inner, end])
+
+
+@op(name="_gradient", method=False)
+def _gradient(input: Array, coordinates: Sequence[Array], spacing: tuple[complex, ...], dims: tuple[int, ...], edge_order: int) -> tuple[Array, ...]:
+    """The derivative along each of `dims`, at `coordinates` or at places `spacing` apart."""
+    if input.dtype in (bool, np.uint8):
+        raise DtypeError(f"gradient does not support {dtypes.from_numpy(input.dtype)} input; write x.float()")
+    if edge_order not in (1, 2):
+        raise ShapeError(f"gradient only supports edge_order=1 and edge_order=2, got {edge_order}")
+    x = floating(input)
+    found = []
+    for i, dim in enumerate(dims):
+        length = x.shape[dim]
+        if length <= edge_order:
+            raise ShapeError(f"gradient expected each dimension size to be at least edge_order+1 = {edge_order + 1}, but dimension {dim} has {length}")
+        along = jnp.moveaxis(x, dim, 0)
+        if coordinates:
+            if coordinates[i].shape != (length,):
+                raise ShapeError(f"gradient expected {length} coordinates for dimension {dim}, got a tensor of shape {coordinates[i].shape}")
+            slope = _uneven_slope(along, coordinates[i], edge_order)
+        else:
+            slope = _even_slope(along, spacing[i], edge_order)
+        found.append(jnp.moveaxis(slope, 0, dim))
+    return tuple(found)
+
+
+def gradient(input: Any, *, spacing: Any = None, dim: int | Sequence[int] | None = None, edge_order: int = 1) -> tuple[Tensor, ...]:
+    """Estimates of the partial derivatives of the function whose values on a grid are given, by central differences.
+
+    Args:
+        input: the values; integers become the default dtype.
+        spacing: how the grid lies: the distance of neighbours, a number for all dimensions or one for each; or for each dimension a 1-d tensor of
+            coordinates. Default: 1.
+        dim: the dimension, or several. Default: all.
+        edge_order: 1 or 2: the order of the estimate at the ends, where it is one-sided.
+
+    Returns:
+        For each dimension a tensor of the shape of `input`.
+
+    Raises:
+        RuntimeError: a dimension has fewer than ``edge_order + 1`` places, or there are not as many spacings as dimensions.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> nr.gradient(nr.tensor([1.0, 4.0, 9.0, 16.0]))
+        (tensor([3., 4., 6., 7.]),)
+    """
+    ndim = len(input.shape)
+    dims = wrap_dims(dim if dim is None else tuple(dim) if isinstance(dim, Sequence) else dim, ndim, empty_is_all=False)
+    if not isinstance(spacing, list | tuple):
+        spacing = (1 if spacing is None else spacing,) * len(dims)
+    if len(spacing) != len(dims):
+        raise ShapeError(f"gradient expected one spacing for all dimensions or one for each of the {len(dims)} in dim={dims}, got {len(spacing)}")
+    has_places = any(getattr(s, "shape", ()) for s in spacing)
+    return _gradient(input, spacing if has_places else (), () if has_places else spacing, dims, edge_order)

@@ -16,6 +16,7 @@ from .common import cast, numpy_names, strong, wrap_dim
 __all__ = [
     "narrow", "select", "unbind", "as_strided", "diagonal", "diag", "diag_embed", "diagflat", "tril", "triu", "select_scatter", "slice_scatter",
     "diagonal_scatter", "as_strided_scatter", "narrow_copy", "select_copy", "unbind_copy", "unfold_copy", "as_strided_copy", "diagonal_copy",
+    "slice_copy",
 ]  # fmt: skip
 
 # --- parts ---------------------------------------------------------------------------------------------------------
@@ -315,6 +316,29 @@ def select_scatter(input: Any, src: Any, dim: int, index: Any) -> Tensor:
     return _select_scatter(input, src, index, dim)
 
 
+def _slice(input: Array, dim: int, start: int | None, end: int | None, step: int) -> tuple[slice, ...]:
+    """The index of a slice along a dimension, checked as PyTorch does."""
+    dim = wrap_dim(dim, input.ndim)
+    if not input.ndim:
+        raise IndexOutOfRangeError("slice() cannot be applied to a 0-dim tensor.")
+    if step <= 0:
+        raise ShapeError(f"slice step must be positive, got {step}")
+    return (slice(None),) * dim + (slice(start, end, step),)
+
+
+@op(method=False, linear=True)
+def slice_copy(input: Array, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Array:
+    """The slice ``start:end:step`` along a dimension; `step` is positive.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> nr.slice_copy(nr.arange(5), 0, 1, None, 2)
+        tensor([1, 3])
+    """
+    input = strong(input)
+    return input[_slice(input, dim, start, end, step)]
+
+
 @op(linear=True)
 def slice_scatter(input: Array, src: Array, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Array:
     """A copy of `input` with `src` in place of the slice ``start:end:step`` along `dim`.
@@ -326,12 +350,7 @@ def slice_scatter(input: Array, src: Array, dim: int = 0, start: int | None = No
         start, end, step: the slice, as in Python; `step` is positive.
     """
     input = strong(input)
-    dim = wrap_dim(dim, input.ndim)
-    if not input.ndim:
-        raise IndexOutOfRangeError("slice() cannot be applied to a 0-dim tensor.")
-    if step <= 0:
-        raise ShapeError(f"slice step must be positive, got {step}")
-    part = (slice(None),) * dim + (slice(start, end, step),)
+    part = _slice(input, dim, start, end, step)
     return input.at[part].set(_fits(src, input[part].shape, input.dtype), unique_indices=True)
 
 

@@ -1,8 +1,8 @@
-"""Modules as pure functions: `functional_call` and `stack_module_state`."""
+"""Modules as pure functions: `functional_call` and `stack_module_state`; and what of `torch.func` has nothing left to do here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from ..cells import StateTrace, write_all
 from ..errors import ArgumentError, StateDictError
 from ..tensor import Tensor, array_from, wrap
 
-__all__ = ["functional_call", "stack_module_state"]
+__all__ = ["debug_unwrap", "functional_call", "functionalize", "stack_module_state"]
 
 
 def functional_call(
@@ -115,3 +115,27 @@ def stack_module_state(models: Sequence[Any]) -> tuple[dict[str, Tensor], dict[s
     for value in parameters.values():
         value.requires_grad_()
     return parameters, stacked([dict(m.named_buffers()) for m in models])
+
+
+def functionalize(func: Callable, *, remove: str = "mutations") -> Callable:
+    """The function itself: tensors have no views here and their value never changes, so that there is nothing to remove.
+
+    Writes to cells (parameters, buffers, random generators) stay; the transformations carry those out by themselves.
+
+    Args:
+        func: a function.
+        remove: `"mutations"` or `"mutations_and_views"`.
+    """
+    if remove not in ("mutations", "mutations_and_views"):
+        raise ArgumentError(f"functionalize(func, remove={remove!r}): remove is 'mutations' or 'mutations_and_views'")
+    return func
+
+
+def debug_unwrap(tensor: Tensor, *, recurse: bool = True) -> Tensor:
+    """The tensor itself. Inside a transformation it shows as what it is, a tracer, in `repr`; ``jax.debug.print`` prints its elements as they are computed.
+
+    Args:
+        tensor: a tensor.
+        recurse: accepted and without effect.
+    """
+    return tensor
