@@ -102,7 +102,7 @@ def _sum_to(self: Tensor, *size: Any) -> Tensor:
         tensor([[2., 2., 2.]])
     """
     size = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
-    return self if size == tuple(self.shape) else _sum_to_size(self, size)
+    return self if size and size == tuple(self.shape) else _sum_to_size(self, size)  # to () PyTorch always adds up
 
 
 attach("sum_to_size", _sum_to)

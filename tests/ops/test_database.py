@@ -1,6 +1,6 @@
 """Every operator of PyTorch's database: forward in five dtypes, gradients, double gradients, eager == compiled, vmap == loop.
 
-`make test` takes a few samples of each operator, `make test-all` all of them. What is left out, and why, stands in `database.REASONS` and in the tables below.
+`make test` takes a few samples of each operator, and leaves out second gradients; `make test-all` takes all. What is left out, and why, stands in `database.REASONS` and in the tables below.
 """
 
 import warnings
@@ -21,7 +21,10 @@ FORWARD = [torch.float32, torch.int64, torch.bool, torch.complex64, torch.bfloat
 
 DIFFERENT = {
     "as_strided/partial_views": "reads the storage beyond the tensor that it is given",
-    "topk kthvalue mode sort/unstable": "which of equal elements is named is unspecified",
+}
+DIFFERENT_DTYPE = {
+    ("matrix_exp", torch.bfloat16): "PyTorch's rounding ends in NaN",
+    ("linalg.matrix_exp", torch.bfloat16): "PyTorch's rounding ends in NaN",
 }
 DIFFERENT_GRADIENT = {
     "as_strided_scatter": "PyTorch passes the gradient of elements that were overwritten",
@@ -65,7 +68,7 @@ def test_forward(entry, limit):
     if _excused(DIFFERENT, entry):
         return
     for dtype in FORWARD:
-        if dtype in entry.info.supported_dtypes("cpu"):
+        if dtype in entry.info.supported_dtypes("cpu") and (entry.name, dtype) not in DIFFERENT_DTYPE:
             _run(entry, compare_forward, entry.samples(dtype, limit=limit and (limit if dtype == torch.float32 else 1)), dtype)
 
 
@@ -78,12 +81,13 @@ def test_gradients(entry, limit):
             _run(entry, compare_gradients, entry.samples(dtype, requires_grad=True, limit=limit), dtype)
 
 
+@pytest.mark.exhaustive
 @each_entry
-def test_second_gradients(entry, limit):
+def test_second_gradients(entry):
     if not (entry.info.supports_autograd and entry.info.supports_gradgrad) or _excused(DIFFERENT | DIFFERENT_GRADIENT, entry) or entry.info.name in UNSPECIFIED:
         return
     if torch.float64 in entry.info.supported_dtypes("cpu"):
-        _run(entry, compare_second_gradients, _small(entry.samples(torch.float64, requires_grad=True))[: limit and 1], torch.float64)
+        _run(entry, compare_second_gradients, _small(entry.samples(torch.float64, requires_grad=True)), torch.float64)
 
 
 @each_entry
@@ -92,7 +96,7 @@ def test_compiled_equals_eager(entry, limit):
         return
     for sample in _small(entry.samples(torch.float32))[: 1 if limit else 20]:
         arguments = convert([sample.input, sample.args, {n: v for n, v in sample.kwargs.items() if n not in ("layout", "memory_format")}])
-        places = [x for x in leaves(arguments)]
+        places = leaves(arguments)
 
         def call(*tensors, arguments=arguments, places=places):
             given = {id(old): new for old, new in zip(places, tensors, strict=True)}
@@ -123,7 +127,7 @@ def _replaced(x, given):
 def test_vmap_equals_a_loop(entry, limit):
     if entry.info.name in UNCOMPILED or torch.float32 not in entry.info.supported_dtypes("cpu"):
         return
-    samples = [s for s in _small(entry.samples(torch.float32)) if isinstance(s.input, torch.Tensor)]
+    samples = [s for s in _small(entry.samples(torch.float32)) if isinstance(s.input, torch.Tensor) and s.input.is_floating_point()]
     for sample in samples[: 1 if limit else 10]:
         x = convert(sample.input)
         args, kwargs = convert(sample.args), convert({n: v for n, v in sample.kwargs.items() if n not in ("layout", "memory_format")})
@@ -133,7 +137,7 @@ def test_vmap_equals_a_loop(entry, limit):
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            both = [x, x.flip(0) if x.ndim else x]
+            both = [x, x * 1.5]
             expected = [call(x) for x in both]
             if not expected[0]:
                 continue
