@@ -72,6 +72,34 @@ def _scaled_normal(state: Array, mean: Array | float, std: Array | float, size: 
     return cast(mean, dtype.dtype) + cast(std, _real(dtype.dtype)) * jax.random.normal(key, size, dtype.dtype), state
 
 
+@op(name="_truncated_normal", method=False)
+def _truncated_normal(
+    state: Array, mean: Array | float, std: Array | float, low: Array | float, high: Array | float, size: tuple[int, ...], dtype: dtypes.dtype
+) -> tuple[Array, Array]:
+    """Normal numbers that lie in [low, high], by the inverse of the distribution function, which is taken in the tail where it is precise."""
+    key, state = key_of(state)
+    real = np.float64 if dtype.dtype == np.float64 else np.float32
+    mean, std, low, high = (cast(x, real) for x in (mean, std, low, high))
+    least, most = (low - mean) / std, (high - mean) / std
+    upper = least > 0
+    least, most = jnp.where(upper, -most, least), jnp.where(upper, -least, most)
+    first, last = jax.scipy.special.ndtr(least), jax.scipy.special.ndtr(most)
+    deviations = jax.scipy.special.ndtri(first + jax.random.uniform(key, size, real) * (last - first))
+    sample = cast(mean + std * jnp.where(upper, -deviations, deviations), dtype.dtype)
+    return jnp.clip(sample, cast(low, dtype.dtype), cast(high, dtype.dtype)), state
+
+
+@op(name="_orthogonal", method=False)
+def _orthogonal(state: Array, rows: int, columns: int, dtype: dtypes.dtype) -> tuple[Array, Array]:
+    """A matrix with orthonormal rows or columns, whichever are fewer, drawn uniformly (Mezzadri, 2007)."""
+    key, state = key_of(state)
+    working = dtype.dtype if dtype.dtype.itemsize >= 4 else np.dtype(np.float32)
+    sample = jax.random.normal(key, (max(rows, columns), min(rows, columns)), working)
+    q, r = jnp.linalg.qr(sample)
+    q = q * jnp.sign(jnp.diagonal(r))
+    return cast(q.T if rows < columns else q, dtype.dtype), state
+
+
 @op(name="_integers", method=False)
 def _integers(state: Array, low: Array | int, high: Array | int, size: tuple[int, ...], dtype: dtypes.dtype) -> tuple[Array, Array]:
     """Integers in [low, high)."""

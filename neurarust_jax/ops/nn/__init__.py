@@ -12,6 +12,9 @@ from .linear import *
 from .loss import *
 from .normalization import *
 from .pooling import *
+from .resizing import *
+from .sampling import *
+from .shuffling import *
 
 _FAMILIES = (
     "activation",
@@ -23,5 +26,8 @@ _FAMILIES = (
     "loss",
     "normalization",
     "pooling",
+    "resizing",
+    "sampling",
+    "shuffling",
 )
 __all__ = [name for family in _FAMILIES for name in sys.modules[f"{__name__}.{family}"].__all__]  # pyright: ignore[reportUnsupportedDunderAll]
