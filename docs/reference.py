@@ -33,10 +33,18 @@ class MadeAtRunTime(griffe.Extension):
             modules += [m for m in module.modules.values() if not m.is_alias]
             for name in [str(name) for name in module.exports or () if isinstance(name, str)]:
                 member = module.members.get(name)
-                if member is None or (not member.is_alias and member.is_attribute):
+                if member is None or _is_attribute(member):
                     made = getattr(importlib.import_module(module.path), name, None)
                     if inspect.isfunction(made):
                         module.set_member(name, _as_function(name, made, member))
+
+
+def _is_attribute(member: griffe.Object | griffe.Alias) -> bool:
+    """Whether the source shows an assignment: in the module itself, or where the name was imported from."""
+    try:
+        return member.is_attribute
+    except griffe.AliasResolutionError:
+        return True
 
 
 def _as_function(name: str, made: object, member: griffe.Object | griffe.Alias | None) -> griffe.Function:
@@ -44,6 +52,6 @@ def _as_function(name: str, made: object, member: griffe.Object | griffe.Alias |
         griffe.Parameter(p.name, kind=getattr(griffe.ParameterKind, p.kind.name.lower()), default=None if p.default is p.empty else repr(p.default))
         for p in inspect.signature(made).parameters.values()
     ]
-    lines = {} if member is None else {"lineno": member.lineno, "endlineno": member.endlineno}
+    lines = {} if member is None or member.is_alias else {"lineno": member.lineno, "endlineno": member.endlineno}
     docstring = griffe.Docstring(inspect.getdoc(made) or "", parser="google", parser_options={"warnings": False}, **lines)
     return griffe.Function(name, parameters=griffe.Parameters(*parameters), docstring=docstring, **lines)
