@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from ..errors import ArgumentError
-from .optimizer import Optimizer, ParamGroup, check, zeros_like
+from .optimizer import Optimizer, check, check_rate, check_switches, with_weight_decay
 
 __all__ = ["SGD"]
 
@@ -38,43 +38,40 @@ class SGD(Optimizer):
         tensor([0.8000])
     """
 
+    _shows_steps = False
+
     def __init__(
         self, params: Any, lr: Any = 1e-3, momentum: float = 0, dampening: float = 0, weight_decay: Any = 0, nesterov: bool = False, *,
         maximize: bool = False, foreach: bool | None = None, differentiable: bool = False, fused: bool | None = None,
     ):  # fmt: skip
-        check(lr >= 0.0, "learning rate", lr)
+        check_rate(lr)
         check(momentum >= 0.0, "momentum value", momentum)
         check(weight_decay >= 0.0, "weight_decay value", weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ArgumentError("Nesterov momentum requires a momentum and zero dampening")
+        check_switches(fused, foreach, differentiable)
         options = {
-            "lr": float(lr), "momentum": float(momentum), "dampening": float(dampening), "weight_decay": float(weight_decay), "nesterov": nesterov,
-            "maximize": maximize, "foreach": foreach, "differentiable": differentiable, "fused": fused,
+            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov, "maximize": maximize,
+            "foreach": foreach, "differentiable": differentiable, "fused": fused,
         }  # fmt: skip
         super().__init__(params, options)
 
-    def _initial_state(self, parameter: Any, group: ParamGroup) -> dict[str, Any]:
-        return {"momentum_buffer": zeros_like(parameter)} if group["momentum"] != 0 else {}
+    def _state_names(self, parameter, options):
+        return ("momentum_buffer",) if options["momentum"] != 0 else ()
 
-    def _counts_steps(self, group: ParamGroup) -> bool:
-        return group["momentum"] != 0  # the first buffer is the gradient itself
+    def _counts_steps(self, options):
+        return options["momentum"] != 0  # the first buffer is the gradient itself
 
-    def _rule(self, parameter, gradient, state, step, options):
-        def once(name, compute):
-            return options.once(name, compute, parameter)
+    def _derived(self, options):
+        return {"undampened": 1 - options.dampening}
 
-        if options.maximize:
-            gradient = -gradient
-        if options.weight_decay is not None:
-            gradient = gradient + once("weight_decay", lambda: options.weight_decay) * parameter
-        if "momentum_buffer" in state:
-            momentum = once("momentum", lambda: 0.0 if options.momentum is None else options.momentum)
-            buffer = momentum * state["momentum_buffer"] + once("1 - dampening", lambda: 1 - options.dampening) * gradient
-            buffer = jnp.where(step == 1, gradient, buffer)
-            state = {"momentum_buffer": buffer}
-            gradient = gradient + momentum * buffer if options.nesterov else buffer
-        return parameter - once("lr", lambda: options.lr) * gradient, state
-
-    def _state_of(self, parameter: Any) -> dict[str, Any]:
-        state = super()._state_of(parameter)
-        return {name: value for name, value in state.items() if name != "step"}  # PyTorch's SGD counts none
+    def _rule(self, parameter, gradient, state, numbers, options):
+        gradient = with_weight_decay(gradient, parameter, numbers)
+        if "momentum_buffer" not in state:
+            return parameter - numbers.lr * gradient, {}
+        buffer = numbers.momentum * state["momentum_buffer"] + numbers.undampened * gradient
+        buffer = jnp.where(options.step == 1, gradient, buffer)
+        update = gradient + numbers.momentum * buffer if options.nesterov else buffer
+        has_momentum = options.momentum != 0
+        update = jnp.where(has_momentum, update, gradient)
+        return parameter - numbers.lr * update, {"momentum_buffer": jnp.where(has_momentum, buffer, state["momentum_buffer"])}
