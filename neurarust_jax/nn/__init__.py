@@ -15,5 +15,6 @@ from . import pytree  # makes modules pytrees
 from .normalization import *  # noqa: F403
 from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 from .pooling import *  # noqa: F403
+from .recurrent import *  # noqa: F403
 from .vision import *  # noqa: F403
 from . import modules

@@ -17,7 +17,8 @@ from .rows import all_rows
 ROWS = all_rows()
 each_row = pytest.mark.parametrize("row", ROWS, ids=str)
 pytorchs_own = pytest.mark.filterwarnings(
-    "ignore:Using padding='same' with even kernel lengths", "ignore:enable_nested_tensor is True", "ignore:.*nested tensors is in prototype"
+    "ignore:Using padding='same' with even kernel lengths", "ignore:enable_nested_tensor is True", "ignore:.*nested tensors is in prototype",
+    "ignore:LSTM with projections is not supported with oneDNN",
 )
 
 
