@@ -53,6 +53,7 @@ _FAMILIES = (
     "numeric",
     "quantiles",
     "random",
+    "recurrent",
     "reduction",
     "scan",
     "scatter",
