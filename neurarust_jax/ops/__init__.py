@@ -21,6 +21,7 @@ from .moments import *
 from .numeric import *
 from .quantiles import *
 from .random import *
+from .recurrent import *
 from .reduction import *
 from .scan import *
 from .scatter import *
