@@ -25,6 +25,7 @@ from .recurrent import *
 from .reduction import *
 from .scan import *
 from .scatter import *
+from .segments import *
 from .shaping import *
 from .slicing import *
 from .sorting import *
@@ -58,6 +59,7 @@ _FAMILIES = (
     "reduction",
     "scan",
     "scatter",
+    "segments",
     "shaping",
     "slicing",
     "sorting",

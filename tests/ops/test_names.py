@@ -154,6 +154,46 @@ def test_hash_tensor_equals_pytorch(x):
     check(nr.hash_tensor, torch.hash_tensor, x[:, :0], grad=False, compiled=False, dim=0)
 
 
+# --- segments ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("initial", [None, 1.5])
+@pytest.mark.parametrize("reduce", ["sum", "mean", "prod", "max", "min"])
+def test_segment_reduce_equals_pytorch(reduce, initial):
+    def call(library, bounds, axis):
+        return lambda x, b: library.segment_reduce(x, reduce, initial=initial, axis=axis, **{bounds: b})
+
+    x = np.array([3.0, 3, 1, 5, 5, 5, 0, 2, 0], np.float32)
+    for name, bounds in {"lengths": np.array([3, 0, 3, 2, 1]), "offsets": np.array([0, 3, 3, 6, 9])}.items():
+        check(call(nr, name, 0), call(torch, name, 0), x, bounds)
+    check(call(nr, "lengths", 1), call(torch, "lengths", 1), G.standard_normal((2, 3, 2)), np.array([[1, 2], [3, 0]]), compiled=False)
+    check(call(nr, "lengths", 0), call(torch, "lengths", 0), G.standard_normal((3, 2)).astype(np.float16), np.array([1, 2]), grad=False, compiled=False)
+    check(call(nr, "lengths", 0), call(torch, "lengths", 0), np.zeros(0, np.float32), np.array([0, 0]), compiled=False)
+
+
+def test_segments_need_not_cover_the_dimension():
+    x = np.array([1.0, 2, np.nan, 4, 5, 6], np.float32)
+    for options in ({"offsets": np.array([3, 4, 6])}, {"lengths": np.array([1, 1]), "unsafe": True}, {"offsets": np.array([1, 3])}):
+        bounds = next(iter(options))
+        rest = {k: v for k, v in options.items() if k != bounds}
+        for reduce in ("sum", "max", "min", "prod"):
+            ours = nr.segment_reduce(nr.tensor(x), reduce, **{bounds: nr.tensor(options[bounds])}, **rest)
+            theirs = torch.segment_reduce(torch.tensor(x), reduce, **{bounds: torch.tensor(options[bounds])}, **rest)
+            np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_what_segment_reduce_refuses():
+    x = np.arange(6, dtype=np.float32)
+    for data, reduce, options in [
+        (x, "sum", {"lengths": np.array([2, 2])}), (x, "sum", {"lengths": np.array([7, -1])}), (x, "median", {"lengths": np.array([6])}),
+        (x, "sum", {}), (x, "sum", {"indices": np.array([6])}), (x.astype(np.int64), "sum", {"lengths": np.array([6])}),
+        (x, "sum", {"lengths": np.array([6.0])}), (x, "sum", {"lengths": np.array([[6]])}), (x.reshape(2, 3), "sum", {"lengths": np.array([3]), "axis": 1}),
+    ]:  # fmt: skip
+        for library, convert in ((nr, nr.tensor), (torch, torch.tensor)):
+            with pytest.raises(RuntimeError):
+                library.segment_reduce(convert(data), reduce, **{k: convert(v) if isinstance(v, np.ndarray) else v for k, v in options.items()})
+
+
 # --- attributes ----------------------------------------------------------------------------------------------------
 
 
