@@ -150,10 +150,16 @@ _device = device
 
 
 def put(value: Any, where: Any) -> Any:
-    """`value` on the device (or `jax.sharding.Sharding`) `where`. An array that is there already is handed back as it is."""
-    if isinstance(where, jax.sharding.Sharding):
-        return jax.device_put(value, where)
-    return jax.device_put(value, device(where).jax())
+    """`value` on the device (or `jax.sharding.Sharding`) `where`. An array that was put there already is handed back as it is.
+
+    Any other result has memory of its own: if it shared the old array's, a compiled step that donates one would take the other away too.
+    """
+    target = where if isinstance(where, jax.sharding.Sharding) else device(where).jax()
+    if isinstance(value, jax.core.Tracer):
+        return jax.device_put(value, target)
+    if isinstance(value, jax.Array) and value.committed and (value.sharding == target if target is where else value.devices() == {target}):
+        return value
+    return jax.device_put(value, target, may_alias=False)
 
 
 def is_available(type: str) -> bool:  # noqa: A002

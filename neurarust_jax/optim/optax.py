@@ -138,7 +138,7 @@ class Optax(Optimizer):
         return {"optax": [wrap(c._read()) for c in self._state_cells]}
 
     def _load_packed_states(self, pairs: list[tuple[Any, Any]], states: Mapping[Any, Any]) -> None:
-        arrays = [array_from(x) for x in states["optax"]]
+        arrays = [array_from(x, copy=True) for x in states["optax"]]
         have, want = [tuple(a.shape) for a in arrays], [tuple(c._state.shape) for c in self._state_cells]
         if have != want:
             raise StateDictError(f"the saved optax state has arrays of shapes {have}, this optimizer {want}")

@@ -237,7 +237,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _array(value: Any) -> Any:
-    return value.detach()._value if isinstance(value, Tensor) else array_from(value)
+    return value.detach()._value if isinstance(value, Tensor) else array_from(value, copy=True)  # PyTorch's tensors would change later
 
 
 def _loaded(value: Any, parameter: Any) -> Any:

@@ -202,7 +202,7 @@ class AveragedModel(Module):
         """Take in the present parameters of the model."""
         averages = [*self.module.parameters(), *(self.module.buffers() if self.use_buffers else ())]
         values = [*model.parameters(), *(model.buffers() if self.use_buffers else ())]
-        values = [v.detach().to(a.device) for a, v in zip(averages, values, strict=False)]
+        values = [_on(a, v) for a, v in zip(averages, values, strict=True)]
         is_first = decided(self.n_averaged == 0)
         if is_first is True:
             for average, value in zip(averages, values, strict=True):
@@ -214,7 +214,7 @@ class AveragedModel(Module):
                     average.copy_(where(is_first, value, average.detach()))
         if not self.use_buffers:
             for average, value in zip(self.module.buffers(), model.buffers(), strict=True):
-                average.copy_(value.detach().to(average.device))
+                average.copy_(_on(average, value))
         self.n_averaged.add_(1)
 
     def _average(self, averages: list[Any], values: list[Any]) -> None:
@@ -229,6 +229,11 @@ class AveragedModel(Module):
         for (device, _), places in alike.items():
             update = self.multi_avg_fn or get_swa_multi_avg_fn()
             update([averages[i] for i in places], [values[i] for i in places], count.to(device))
+
+
+def _on(average: Any, value: Any) -> Any:
+    """The value of a cell, where the average is."""
+    return value.detach() if value.device == average.device else value.detach().to(average.device)
 
 
 @no_grad()

@@ -225,6 +225,15 @@ def test_state_can_be_written():
         optimizer.state[nn.Parameter(nr.ones(2))]
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+def test_a_tensor_that_was_moved_to_where_it_is_survives_a_step(compiled):
+    p, optimizer = one(lr=1.0)
+    values = [p.detach(), p.detach().to(p.device), copy.deepcopy(p).detach()]
+    p.grad = nr.ones(1)
+    (nr.jit(optimizer.step) if compiled else optimizer.step)()
+    assert [value.item() for value in values] == [1, 1, 1] and p.item() == 0
+
+
 def test_state_dicts_are_values():
     p, optimizer = one(lr=1.0, momentum=0.5)
     p.grad = nr.ones(1)
