@@ -33,6 +33,10 @@ class ShapeError(NeuraRustError, RuntimeError):
     """Shapes of the operands do not fit together."""
 
 
+class ShapeAssertionError(ShapeError, AssertionError):
+    """Operands do not fit together, in a place where PyTorch asserts that they do."""
+
+
 class DtypeError(NeuraRustError, RuntimeError):
     """An operand has a dtype that the operation does not take."""
 
@@ -67,6 +71,10 @@ class HookError(NeuraRustError, RuntimeError):
 
 class LinAlgError(NeuraRustError, RuntimeError):
     """A matrix is singular, not positive-definite, or otherwise without what was asked of it."""
+
+
+class UnsupportedError(NeuraRustError, NotImplementedError):
+    """The operation has no such mode, or not for inputs of this kind."""
 
 
 class IndexOutOfRangeError(NeuraRustError, IndexError):

@@ -4,30 +4,40 @@
 import sys
 
 from .activation import *
+from .adaptive_pooling import *
 from .attention import *
 from .convolution import *
 from .dropout import *
 from .embedding import *
+from .fold import *
+from .fractional_pooling import *
 from .linear import *
 from .loss import *
 from .normalization import *
+from .padding import *
 from .pooling import *
 from .resizing import *
 from .sampling import *
 from .shuffling import *
+from .unpooling import *
 
 _FAMILIES = (
     "activation",
+    "adaptive_pooling",
     "attention",
     "convolution",
     "dropout",
     "embedding",
+    "fold",
+    "fractional_pooling",
     "linear",
     "loss",
     "normalization",
+    "padding",
     "pooling",
     "resizing",
     "sampling",
     "shuffling",
+    "unpooling",
 )
 __all__ = [name for family in _FAMILIES for name in sys.modules[f"{__name__}.{family}"].__all__]  # pyright: ignore[reportUnsupportedDunderAll]
