@@ -19,4 +19,4 @@ from .padding import *  # noqa: F403
 from .pooling import *  # noqa: F403
 from .recurrent import *  # noqa: F403
 from .vision import *  # noqa: F403
-from . import modules
+from . import modules, utils
