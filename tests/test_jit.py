@@ -594,4 +594,12 @@ def test_pickling_a_model_after_compiled_training():
 def test_jit_refuses_what_is_no_function():
     with pytest.raises(TypeError, match="takes a function or a Module"):
         nr.jit(3)
-    assert nr.compile is nr.jit
+
+
+def test_compile_takes_pytorchs_options():
+    model = nn.Linear(2, 1)
+    x = nr.ones(3, 2)
+    for compiled in (nr.compile(model), nr.compile(model, mode="reduce-overhead", fullgraph=True, dynamic=False), nr.compile(backend="eager")(model)):
+        assert type(compiled) is type(nr.jit(model))
+        np.testing.assert_allclose(compiled(x).detach().numpy(), model(x).detach().numpy(), rtol=1e-6)
+    assert nr.compile(model, disable=True) is model is nr.compile(disable=True)(model)

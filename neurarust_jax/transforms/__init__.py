@@ -2,10 +2,10 @@
 
 from .derivatives import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, linearize, value_and_grad, vjp
 from .functional import functional_call, stack_module_state
-from .jit import jit
+from .jit import compile, jit
 from .vectorize import vmap
 
 __all__ = [
-    "functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jit", "jvp", "linearize", "stack_module_state", "value_and_grad", "vjp",
+    "compile", "functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jit", "jvp", "linearize", "stack_module_state", "value_and_grad", "vjp",
     "vmap",
 ]  # fmt: skip

@@ -603,3 +603,29 @@ def jit(function: Callable | None = None) -> Any:
     if not callable(function):
         raise ArgumentTypeError(f"nr.jit takes a function or a Module, got {type(function).__name__}")
     return CompiledFunction(function)
+
+
+def compile(  # noqa: A001 (PyTorch's name)
+    model: Callable | None = None, *, fullgraph: bool = False, dynamic: bool | None = None, backend: Any = None, mode: str | None = None,
+    options: dict[str, Any] | None = None, name: str | None = None, disable: bool = False, recompile_limit: int | None = None,
+    isolate_recompiles: bool = False, shapes_spec: Any = None,
+) -> Any:  # fmt: skip
+    """`jit` by PyTorch's name, with its options.
+
+    Args:
+        model: a function, a method or a `Module`. Without it, a decorator is returned.
+        disable: hand back `model` as it is.
+        fullgraph, dynamic, backend, mode, options, name, recompile_limit, isolate_recompiles, shapes_spec: accepted and without effect: XLA always compiles
+            the whole function, for each shape anew.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> @nr.compile(fullgraph=True, mode="max-autotune")
+        ... def double(x):
+        ...     return x * 2
+        >>> double(nr.ones(2))
+        tensor([2., 2.])
+    """
+    if model is None:
+        return functools.partial(compile, disable=disable)
+    return model if disable else jit(model)
