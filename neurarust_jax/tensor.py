@@ -459,7 +459,9 @@ def array_from(data: Any, dtype: Any = None, copy: bool = False) -> Any:
         return _cast(data, target)
     if hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray):
         data = _from_dlpack(data)
-        return data if target is None or data.dtype == target else _cast(data, target)
+        if target is not None and data.dtype != target:
+            return _cast(data, target)
+        return jax.numpy.array(data, copy=True) if copy else data
     if not isinstance(data, np.ndarray | np.generic):
         data = _from_python(data, target)
         if isinstance(data, jax.Array):  # tracers inside the list

@@ -2,13 +2,19 @@
 
 from . import functional, init
 from .activation import *  # noqa: F403
+from .adaptive import *  # noqa: F403
+from .attention import *  # noqa: F403
+from .batchnorm import *  # noqa: F403
 from .containers import *  # noqa: F403
 from .conv import *  # noqa: F403
+from .distance import *  # noqa: F403
 from .dropout import *  # noqa: F403
 from .embedding import *  # noqa: F403
 from .flatten import *  # noqa: F403
 from .fold import *  # noqa: F403
+from .instancenorm import *  # noqa: F403
 from .lazy import *  # noqa: F403
+from .lazyconv import *  # noqa: F403
 from .linear import *  # noqa: F403
 from .loss import *  # noqa: F403
 from .module import Module
@@ -18,5 +24,6 @@ from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedPara
 from .padding import *  # noqa: F403
 from .pooling import *  # noqa: F403
 from .recurrent import *  # noqa: F403
+from .transformer import *  # noqa: F403
 from .vision import *  # noqa: F403
 from . import modules, utils

@@ -11,6 +11,5 @@ Examples:
 from ..ops import nn as _families
 from ..ops.elementwise import sigmoid, tanh
 from ..ops.nn import *
-from ..ops.reduction import log_softmax, softmax
 
-__all__ = [*_families.__all__, "log_softmax", "sigmoid", "softmax", "tanh"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_families.__all__, "sigmoid", "tanh"]  # pyright: ignore[reportUnsupportedDunderAll]

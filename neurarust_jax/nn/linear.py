@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..errors import ArgumentError
 from ..ops.creation import empty
 from ..parameter import Parameter
 from ..tensor import Tensor
@@ -12,7 +13,7 @@ from . import functional as F
 from . import init
 from .module import Module
 
-__all__ = ["Identity", "Linear"]
+__all__ = ["Bilinear", "Identity", "Linear"]
 
 
 class Identity(Module):
@@ -72,3 +73,55 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Bilinear(Module):
+    r"""``y[o] = x1 @ weight[o] @ x2 + bias[o]``.
+
+    Args:
+        in1_features: size of each first input sample.
+        in2_features: size of each second input sample.
+        out_features: size of each output sample.
+        bias: whether to learn a bias. Default: `True`.
+        device, dtype: of the parameters.
+
+    Shape:
+        - Input1: (\*, in1_features).
+        - Input2: (\*, in2_features).
+        - Output: (\*, out_features).
+
+    Attributes:
+        weight: shape (out_features, in1_features, in2_features), drawn from U(-k, k) with ``k = sqrt(1 / in1_features)``.
+        bias: shape (out_features), drawn from U(-k, k) too.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> nr.nn.Bilinear(20, 30, 40)(nr.randn(128, 20), nr.randn(128, 30)).shape
+        neurarust_jax.Size([128, 40])
+    """
+
+    def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None):
+        super().__init__()
+        if in1_features <= 0:
+            raise ArgumentError(f"in1_features must be > 0, but got (in1_features={in1_features})")
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        self.weight = Parameter(empty(out_features, in1_features, in2_features, device=device, dtype=dtype))
+        self.register_parameter("bias", Parameter(empty(out_features, device=device, dtype=dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+        bound = 1 / math.sqrt(self.in1_features)
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        return F.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        )

@@ -1,107 +1,38 @@
-"""Normalization layers."""
+"""Normalization over features, groups and neighboring channels. That over batches and instances is in `batchnorm.py` and `instancenorm.py`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ShapeError
-from ..ops.creation import empty, ones, tensor, zeros
+from ..errors import ArgumentError
+from ..ops.creation import empty
+from ..ops.nn.normalization import cross_map_lrn
 from ..parameter import Parameter
 from ..tensor import Tensor
 from . import functional as F
 from . import init
 from .module import Module
 
-__all__ = ["BatchNorm2d", "LayerNorm"]
+__all__ = ["CrossMapLRN2d", "GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
 
 
-class _BatchNorm(Module):
-    """What the batch normalizations of 1, 2 and 3 spatial dimensions share."""
+class _Affine(Module):
+    """What the normalizations share that learn a weight and a bias."""
 
-    def __init__(
-        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True, track_running_stats: bool = True,
-        device: Any = None, dtype: Any = None, *, bias: bool = True,
-    ):  # fmt: skip
-        super().__init__()
-        self.num_features = num_features
-        self.eps = eps
-        self.momentum = momentum
-        self.affine = affine
-        self.track_running_stats = track_running_stats
-        self.register_parameter("weight", Parameter(empty(num_features, device=device, dtype=dtype)) if affine else None)
-        self.register_parameter("bias", Parameter(empty(num_features, device=device, dtype=dtype)) if affine and bias else None)
-        self.register_buffer("running_mean", zeros(num_features, device=device, dtype=dtype) if track_running_stats else None)
-        self.register_buffer("running_var", ones(num_features, device=device, dtype=dtype) if track_running_stats else None)
-        self.register_buffer("num_batches_tracked", tensor(0, device=device) if track_running_stats else None)
+    def _make_parameters(self, shape: tuple[int, ...], weight: bool, bias: bool, device: Any, dtype: Any) -> None:
+        self.register_parameter("weight", Parameter(empty(shape, device=device, dtype=dtype)) if weight else None)
+        self.register_parameter("bias", Parameter(empty(shape, device=device, dtype=dtype)) if bias else None)
         self.reset_parameters()
 
-    def reset_running_stats(self) -> None:
-        """Forget the statistics seen so far."""
-        if self.track_running_stats:
-            self.running_mean.zero_()
-            self.running_var.fill_(1)
-            self.num_batches_tracked.zero_()
-
     def reset_parameters(self) -> None:
-        """Set weight to 1, bias to 0, and forget the statistics."""
-        self.reset_running_stats()
+        """Set weight to 1 and bias to 0."""
         if self.weight is not None:
             init.ones_(self.weight)
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def _check_input_dim(self, input: Tensor) -> None:
-        raise NotImplementedError
 
-    def forward(self, input: Tensor) -> Tensor:
-        self._check_input_dim(input)
-        momentum: Any = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:  # the plain average over all batches
-                momentum = 1.0 / self.num_batches_tracked
-        use_batch = self.training or self.running_mean is None
-        mean, variance = (self.running_mean, self.running_var) if not self.training or self.track_running_stats else (None, None)
-        return F.batch_norm(input, mean, variance, self.weight, self.bias, use_batch, momentum, self.eps)
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, bias={self.bias is not None}, "
-            f"track_running_stats={self.track_running_stats}"
-        )
-
-
-class BatchNorm2d(_BatchNorm):
-    r"""Batch normalization of images (Ioffe and Szegedy, 2015): ``(x - mean) / sqrt(var + eps) * weight + bias`` for each channel.
-
-    In training mode mean and variance are the batch's, and running statistics are kept; in evaluation mode those are used.
-
-    Args:
-        num_features: the number of channels C.
-        eps: added to the variance. Default: 1e-5.
-        momentum: weight of the batch in the running statistics; `None` for the plain average. Default: 0.1.
-        affine: whether to learn `weight` and `bias`. Default: `True`.
-        bias: whether to learn `bias`. Default: `True`.
-        track_running_stats: whether to keep running statistics; without, the batch's are always used. Default: `True`.
-        device, dtype: of parameters and statistics.
-
-    Shape:
-        - Input: (N, C, H, W).
-        - Output: (N, C, H, W).
-
-    Attributes:
-        weight: shape (C), ones at first.
-        bias: shape (C), zeros at first.
-        running_mean, running_var: buffers of shape (C), zeros and ones at first.
-        num_batches_tracked: a buffer that counts batches.
-    """
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        if input.dim() != 4:
-            raise ShapeError(f"expected 4D input (got {input.dim()}D input): BatchNorm2d takes (N, C, H, W), got {tuple(input.shape)}")
-
-
-class LayerNorm(Module):
+class LayerNorm(_Affine):
     r"""Layer normalization (Ba et al., 2016): ``(x - mean) / sqrt(var + eps) * weight + bias`` over the last dimensions.
 
     Args:
@@ -118,6 +49,11 @@ class LayerNorm(Module):
     Attributes:
         weight: shape `normalized_shape`, ones at first.
         bias: shape `normalized_shape`, zeros at first.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> nr.nn.LayerNorm(10)(nr.randn(20, 5, 10)).shape
+        neurarust_jax.Size([20, 5, 10])
     """
 
     def __init__(
@@ -127,25 +63,135 @@ class LayerNorm(Module):
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        if elementwise_affine:
-            self.weight = Parameter(empty(self.normalized_shape, device=device, dtype=dtype))
-        else:
-            self.register_parameter("weight", None)
-        if elementwise_affine and bias:
-            self.bias = Parameter(empty(self.normalized_shape, device=device, dtype=dtype))
-        else:
-            self.register_parameter("bias", None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Set weight to 1 and bias to 0."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        self._make_parameters(self.normalized_shape, elementwise_affine, elementwise_affine and bias, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
+
+
+class RMSNorm(Module):
+    r"""Root mean square normalization (Zhang and Sennrich, 2019): ``x / sqrt(mean(x ** 2) + eps) * weight`` over the last dimensions.
+
+    Args:
+        normalized_shape: the shape of the dimensions that are normalized together, or the size of the last one.
+        eps: added to the mean square. Default: the machine epsilon of the dtype.
+        elementwise_affine: whether to learn `weight`. Default: `True`.
+        device, dtype: of the weight.
+
+    Shape:
+        - Input: (N, \*, \*normalized_shape).
+        - Output: the same.
+
+    Attributes:
+        weight: shape `normalized_shape`, ones at first.
+    """
+
+    def __init__(self, normalized_shape: Any, eps: float | None = None, elementwise_affine: bool = True, device: Any = None, dtype: Any = None):
+        super().__init__()
+        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        self.register_parameter("weight", Parameter(empty(self.normalized_shape, device=device, dtype=dtype)) if elementwise_affine else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set weight to 1."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class GroupNorm(_Affine):
+    r"""Group normalization (Wu and He, 2018): ``(x - mean) / sqrt(var + eps) * weight + bias`` for each group of channels of each example.
+
+    Args:
+        num_groups: into how many groups the channels are split.
+        num_channels: the number of channels C.
+        eps: added to the variance. Default: 1e-5.
+        affine: whether to learn `weight` and `bias`. Default: `True`.
+        device, dtype: of the parameters.
+        bias: whether to learn `bias`. Default: `True`.
+
+    Shape:
+        - Input: (N, C, \*).
+        - Output: the same.
+
+    Attributes:
+        weight: shape (C), ones at first.
+        bias: shape (C), zeros at first.
+    """
+
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, device: Any = None, dtype: Any = None, *, bias: bool = True
+    ):
+        super().__init__()
+        if num_channels % num_groups:
+            raise ArgumentError(f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})")
+        self.num_groups = num_groups
+        self.num_channels = num_channels
+        self.eps = eps
+        self.affine = affine
+        self._make_parameters((num_channels,), affine, affine and bias, device, dtype)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, bias={self.bias is not None}"
+
+
+class _ResponseNorm(Module):
+    """What the normalizations over neighboring channels share."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
+        super().__init__()
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class LocalResponseNorm(_ResponseNorm):
+    r"""``x / (k + alpha * mean of x ** 2 over neighboring channels) ** beta`` (Krizhevsky et al., 2012).
+
+    Args:
+        size: how many channels count as neighbors; beyond the ends there are zeros.
+        alpha, beta, k: as in the formula. Default: 1e-4, 0.75 and 1.
+
+    Shape:
+        - Input: (N, C, \*).
+        - Output: the same.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+
+class CrossMapLRN2d(_ResponseNorm):
+    """`LocalResponseNorm` of images, over a window that has as many channels before as after.
+
+    Args:
+        size: how many channels count as neighbors; an even number counts as the odd one below it, but the sum is divided by `size`.
+        alpha, beta, k: as in `LocalResponseNorm`.
+
+    Shape:
+        - Input: (N, C, H, W).
+        - Output: the same.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1):
+        super().__init__(size, alpha, beta, k)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return cross_map_lrn(input, self.size, float(self.alpha), float(self.beta), float(self.k))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from .. import devices
 from ..errors import ArgumentTypeError, StateDictError
 from ..parameter import CellTensor, is_lazy
 from ..tensor import Tensor, array_from
@@ -210,7 +211,7 @@ def _loaded(key: str, given: Any, cell: CellTensor, assign: bool, errors: list[s
         errors.append(f'While copying the parameter named "{key}", expected nr.Tensor or Tensor-like object from checkpoint but received {type(given)}')
         return None
     try:
-        array = array_from(given)
+        array = array_from(given, copy=True)  # a PyTorch tensor may be written later
     except Exception as error:
         errors.append(f'While copying the parameter named "{key}", an exception occurred: {error}')
         return None
@@ -225,5 +226,5 @@ def _loaded(key: str, given: Any, cell: CellTensor, assign: bool, errors: list[s
         array = array_from(array, cell.dtype)
     old = cell._value
     if isinstance(old, jax.Array) and not isinstance(old, jax.core.Tracer) and old.committed and array.sharding != old.sharding:
-        array = jax.device_put(array, old.sharding)
+        array = devices.put(array, old.sharding)
     return array

@@ -1,7 +1,7 @@
 """`nr.func.replace_all_batch_norm_modules_`: batch normalization without running statistics, for the transformations of `nr.func`."""
 
+from .batchnorm import _BatchNorm
 from .module import Module
-from .normalization import _BatchNorm
 
 __all__ = ["replace_all_batch_norm_modules_"]
 

@@ -7,12 +7,16 @@ from .activation import *
 from .adaptive_pooling import *
 from .attention import *
 from .convolution import *
+from .cross_entropy import *
+from .ctc import *
+from .distance import *
 from .dropout import *
 from .embedding import *
 from .fold import *
 from .fractional_pooling import *
 from .linear import *
 from .loss import *
+from .margin_loss import *
 from .normalization import *
 from .padding import *
 from .pooling import *
@@ -26,12 +30,16 @@ _FAMILIES = (
     "adaptive_pooling",
     "attention",
     "convolution",
+    "cross_entropy",
+    "ctc",
+    "distance",
     "dropout",
     "embedding",
     "fold",
     "fractional_pooling",
     "linear",
     "loss",
+    "margin_loss",
     "normalization",
     "padding",
     "pooling",

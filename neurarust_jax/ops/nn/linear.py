@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from ...dispatch import Array, op
 from ...errors import DtypeError, ShapeError
 
-__all__ = ["linear"]
+__all__ = ["bilinear", "linear"]
 
 
 @op(method=False)
@@ -46,3 +46,33 @@ def require_same_dtype(function: str, **tensors: Array | None) -> None:
         listed = ", ".join(f"{name} {dtype}" for name, dtype in given.items())
         first = next(iter(given.values()))
         raise DtypeError(f"{function} expects tensors of one dtype, got {listed}; write .to(nr.{first}) or use nr.amp.autocast")
+
+
+@op(method=False)
+def bilinear(input1: Array, input2: Array, weight: Array, bias: Array | None = None) -> Array:
+    r"""``input1 @ weight[o] @ input2 + bias[o]`` for each output `o`.
+
+    Args:
+        input1: shape (\*, in1_features).
+        input2: shape (\*, in2_features), of the same shape but for the last dimension.
+        weight: shape (out_features, in1_features, in2_features).
+        bias: shape (out_features).
+
+    Returns:
+        Shape (\*, out_features).
+
+    Raises:
+        RuntimeError: shapes do not fit, or dtypes differ.
+    """
+    if weight.ndim != 3:
+        raise ShapeError(f"bilinear(): weight has shape (out_features, in1_features, in2_features), got {tuple(weight.shape)}")
+    if input1.ndim != input2.ndim or input1.shape[:-1] != input2.shape[:-1]:
+        raise ShapeError(f"bilinear(): input batch dimensions do not match: got {tuple(input1.shape)} and {tuple(input2.shape)}")
+    for number, x in ((1, input1), (2, input2)):
+        if not x.ndim or x.shape[-1] != weight.shape[number]:
+            raise ShapeError(f"bilinear(): input{number} size does not match weight size: got {tuple(x.shape)} but expected a last dimension of {weight.shape[number]}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ShapeError(f"bilinear(): bias size does not match weight size: got {tuple(bias.shape)} but expected {weight.shape[:1]}")
+    require_same_dtype("bilinear", input1=input1, input2=input2, weight=weight, bias=bias)
+    output = jnp.einsum("...i,oij,...j->...o", input1, weight, input2)
+    return output if bias is None else output + bias
