@@ -85,12 +85,12 @@ class Adafactor(Optimizer):
         parameter = parameter * numbers.shrink
         squares = gradient * gradient
         if gradient.ndim > 1:
-            rows = lerp(state["row_var"], squares.mean(-1, keepdims=True), numbers.new)
-            columns = lerp(state["col_var"], squares.mean(-2, keepdims=True), numbers.new)
+            rows = lerp(state["row_var"], squares.mean(-1, keepdims=True), "new", numbers)
+            columns = lerp(state["col_var"], squares.mean(-2, keepdims=True), "new", numbers)
             variance = rows * columns / jnp.maximum(rows.mean(-2, keepdims=True), jnp.asarray(least, rows.dtype))
             new = {"row_var": rows, "col_var": columns}
         else:
-            variance = lerp(state["variance"], squares, numbers.new)
+            variance = lerp(state["variance"], squares, "new", numbers)
             new = {"variance": variance}
         update = gradient / jnp.sqrt(jnp.maximum(variance, jnp.asarray(least * least, variance.dtype)))
         step_size = jnp.maximum(least_size, size) * numbers.exact("relative") / jnp.maximum(1.0, _root_mean_square(update) / options.d)

@@ -81,7 +81,7 @@ class Adam(Optimizer):
             parameter = parameter * numbers.shrink
         else:
             gradient = with_weight_decay(gradient, parameter, numbers)
-        average = lerp(state["exp_avg"], gradient, numbers.new1)
+        average = lerp(state["exp_avg"], gradient, "new1", numbers)
         square = numbers.beta2 * state["exp_avg_sq"] + numbers.new2 * gradient * gradient
         new = {"exp_avg": average, "exp_avg_sq": square}
         if options.amsgrad:

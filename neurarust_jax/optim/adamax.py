@@ -59,6 +59,6 @@ class Adamax(Optimizer):
 
     def _rule(self, parameter, gradient, state, numbers, options):
         gradient = with_weight_decay(gradient, parameter, numbers)
-        average = lerp(state["exp_avg"], gradient, numbers.new1)
+        average = lerp(state["exp_avg"], gradient, "new1", numbers)
         norm = jnp.maximum(state["exp_inf"] * numbers.beta2, jnp.abs(gradient) + numbers.eps)
         return parameter - numbers.step_size * average / norm, {"exp_avg": average, "exp_inf": norm}

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from .optimizer import Optimizer, check, check_rate, scalar_dtype, with_weight_decay
 
@@ -70,5 +71,5 @@ class ASGD(Optimizer):
         gradient = with_weight_decay(gradient, parameter, numbers)
         parameter = parameter * (1 - options.lambd * eta).astype(parameter.dtype) - eta.astype(parameter.dtype) * gradient
         mu = state["mu"].astype(parameter.dtype)
-        average = jnp.where(mu == 1, parameter, state["ax"] + (parameter - state["ax"]) * mu)
+        average = lax.select(mu == 1, parameter, state["ax"] + (parameter - state["ax"]) * mu)
         return parameter, {"eta": numbers.exact("next_eta").astype(kept), "mu": numbers.exact("next_mu").astype(kept), "ax": average}

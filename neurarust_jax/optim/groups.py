@@ -248,6 +248,12 @@ class Numbers:
         """A number as it was computed, in float64."""
         return self._derived[name] if name in self._derived else getattr(self._options, name)
 
+    def once(self, name: str, compute: Callable[[], Any]) -> Any:
+        """What `compute` returns, computed once for all parameters of the dtype."""
+        if name not in self.__dict__:
+            self.__dict__[name] = compute()
+        return self.__dict__[name]
+
     def __getattr__(self, name: str) -> Any:
         number = self.__dict__[name] = lax.convert_element_type(jnp.asarray(self.exact(name)), self._wide)
         return number

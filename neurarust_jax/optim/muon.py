@@ -85,8 +85,8 @@ class Muon(Optimizer):
         return {"new": 1 - options.momentum, "shrink": 1 - options.lr * options.weight_decay}
 
     def _rule(self, parameter, gradient, state, numbers, options):
-        buffer = lerp(state["momentum_buffer"], gradient, numbers.new)
-        update = lerp(gradient, buffer, numbers.momentum) if options.nesterov else buffer
+        buffer = lerp(state["momentum_buffer"], gradient, "new", numbers)
+        update = lerp(gradient, buffer, "momentum", numbers) if options.nesterov else buffer
         update = _orthogonalized(update, options.ns_coefficients, options.ns_steps, options.eps)
         rows, columns = parameter.shape
         ratio = 0.2 * math.sqrt(max(rows, columns)) if options.adjust_lr_fn == "match_rms_adamw" else math.sqrt(max(1, rows / columns))

@@ -83,7 +83,7 @@ class NAdam(Optimizer):
             parameter = parameter * numbers.shrink
         else:
             gradient = with_weight_decay(gradient, parameter, numbers)
-        average = lerp(state["exp_avg"], gradient, numbers.new1)
+        average = lerp(state["exp_avg"], gradient, "new1", numbers)
         square = numbers.beta2 * state["exp_avg_sq"] + numbers.new2 * gradient * gradient
         denominator = jnp.sqrt(square / numbers.correction) + numbers.eps
         product = state["mu_product"] * numbers.exact("mu").astype(state["mu_product"].dtype)

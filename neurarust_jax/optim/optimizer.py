@@ -15,13 +15,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from .. import cells, devices, dtypes
 from ..autograd.engine import RemovableHandle
 from ..autograd.graph import enable_grad
 from ..cells import Cell
 from ..errors import ArgumentError, ArgumentTypeError, DtypeError, OptimizerError, StateDictError
-from ..ops.elementwise import lerp as _lerp
 from ..parameter import Buffer, UninitializedTensorMixin, note_change
 from ..tensor import Tensor
 from .groups import Numbers, Options, ParamGroup
@@ -611,17 +611,27 @@ def _as_real(x: Any) -> Any:
 
 
 def _as_before(new: Any, old: Any) -> Any:
-    return jax.lax.complex(new[..., 0], new[..., 1]) if old.dtype.kind == "c" else new.astype(old.dtype)
+    return lax.complex(new[..., 0], new[..., 1]) if old.dtype.kind == "c" else new.astype(old.dtype)
 
 
 # --- what the rules share ------------------------------------------------------------------------------------------
 
-lerp: Callable[[Any, Any, Any], Any] = _lerp.op.function
+def lerp(start: Any, end: Any, weight: str, numbers: Numbers) -> Any:
+    """``start + weight * (end - start)``, counted from the nearer end as PyTorch does; `weight` is the name of a number."""
+
+    def ends() -> tuple[Any, Any]:
+        share = getattr(numbers, weight)
+        is_near = jnp.abs(share) < 0.5
+        return is_near, lax.select(is_near, share, share - 1)
+
+    is_near, share = numbers.once(f"lerp {weight}", ends)
+    return lax.select(is_near, start, end) + share * (end - start)
 
 
-def with_weight_decay(gradient: Any, parameter: Any, numbers: Any) -> Any:
+def with_weight_decay(gradient: Any, parameter: Any, numbers: Numbers) -> Any:
     """The gradient with the L2 penalty's: untouched if the weight decay is 0, even where the parameter is not finite."""
-    return jnp.where(numbers.weight_decay == 0, gradient, gradient + numbers.weight_decay * parameter)
+    is_off = numbers.once("no weight decay", lambda: numbers.weight_decay == 0)
+    return lax.select(is_off, gradient, gradient + numbers.weight_decay * parameter)
 
 
 def scalar_dtype() -> np.dtype:

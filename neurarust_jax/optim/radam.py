@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+from jax import lax
 
 from .adam import check_betas
 from .optimizer import Optimizer, check, check_rate, lerp, with_weight_decay
@@ -77,8 +78,8 @@ class RAdam(Optimizer):
             parameter = parameter * numbers.shrink
         else:
             gradient = with_weight_decay(gradient, parameter, numbers)
-        average = lerp(state["exp_avg"], gradient, numbers.new1)
+        average = lerp(state["exp_avg"], gradient, "new1", numbers)
         square = numbers.beta2 * state["exp_avg_sq"] + numbers.new2 * gradient * gradient
         update = average / numbers.correction1 * numbers.lr
         adapted = update * (numbers.root_correction2 / (jnp.sqrt(square) + numbers.eps)) * numbers.rectified
-        return parameter - jnp.where(numbers.exact("is_long"), adapted, update), {"exp_avg": average, "exp_avg_sq": square}
+        return parameter - lax.select(numbers.exact("is_long"), adapted, update), {"exp_avg": average, "exp_avg_sq": square}

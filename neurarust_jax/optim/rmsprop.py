@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+from jax import lax
 
 from .optimizer import Optimizer, check, check_rate, lerp, with_weight_decay
 
@@ -64,13 +65,13 @@ class RMSprop(Optimizer):
         square = state["square_avg"] * numbers.alpha + numbers.new * gradient * gradient
         new = {"square_avg": square}
         if options.centered:
-            mean = new["grad_avg"] = lerp(state["grad_avg"], gradient, numbers.new)
+            mean = new["grad_avg"] = lerp(state["grad_avg"], gradient, "new", numbers)
             square = square - mean * mean
         root = jnp.sqrt(square) + numbers.eps
         plain = parameter - numbers.lr * gradient / root
         if "momentum_buffer" not in state:
             return plain, new
         buffer = state["momentum_buffer"] * numbers.momentum + gradient / root
-        has_momentum = options.momentum > 0
-        new["momentum_buffer"] = jnp.where(has_momentum, buffer, state["momentum_buffer"])
-        return jnp.where(has_momentum, parameter - numbers.lr * buffer, plain), new
+        has_momentum = numbers.once("has momentum", lambda: options.momentum > 0)
+        new["momentum_buffer"] = lax.select(has_momentum, buffer, state["momentum_buffer"])
+        return lax.select(has_momentum, parameter - numbers.lr * buffer, plain), new

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+from jax import lax
 
 from ..errors import ArgumentError
 from .optimizer import Optimizer, check, check_rate, check_switches, with_weight_decay
@@ -63,15 +64,13 @@ class SGD(Optimizer):
         return options["momentum"] != 0  # the first buffer is the gradient itself
 
     def _derived(self, options):
-        return {"undampened": 1 - options.dampening}
+        return {"undampened": jnp.where(options.step == 1, 1, 1 - options.dampening)} if options.step is not None else {}
 
     def _rule(self, parameter, gradient, state, numbers, options):
         gradient = with_weight_decay(gradient, parameter, numbers)
         if "momentum_buffer" not in state:
             return parameter - numbers.lr * gradient, {}
-        buffer = numbers.momentum * state["momentum_buffer"] + numbers.undampened * gradient
-        buffer = jnp.where(options.step == 1, gradient, buffer)
-        update = gradient + numbers.momentum * buffer if options.nesterov else buffer
-        has_momentum = options.momentum != 0
-        update = jnp.where(has_momentum, update, gradient)
-        return parameter - numbers.lr * update, {"momentum_buffer": jnp.where(has_momentum, buffer, state["momentum_buffer"])}
+        has_momentum = numbers.once("has momentum", lambda: options.momentum != 0)
+        buffer = numbers.momentum * state["momentum_buffer"] + numbers.undampened * gradient  # at first it is zeros
+        update = gradient + numbers.momentum * buffer if options.nesterov else lax.select(has_momentum, buffer, gradient)
+        return parameter - numbers.lr * update, {"momentum_buffer": lax.select(has_momentum, buffer, state["momentum_buffer"])}
