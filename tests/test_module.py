@@ -384,3 +384,10 @@ def test_the_class_of_a_module_can_be_replaced():
     y = layer(nr.ones(2))
     layer.__class__ = Twice
     np.testing.assert_allclose(layer(nr.ones(2)).detach().numpy(), 2 * y.detach().numpy())
+
+
+def test_unflatten_refuses_sizes_that_are_no_ints():
+    for m in (nn, torch.nn):
+        for size in (3, (2, 1.5), ("a",)):
+            with pytest.raises(TypeError, match="unflattened_size must be"):
+                m.Unflatten(1, size)

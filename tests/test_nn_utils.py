@@ -88,6 +88,24 @@ def test_norms_that_are_not_finite():
         same_gradients(ours, theirs)
 
 
+def test_gradients_on_several_devices_are_clipped():
+    values = normal(3), normal(4)
+    together, _ = with_gradients(*values)
+    expected = U.clip_grad_norm_(together, 0.5).item()
+    apart = [nn.Parameter(nr.zeros(n, device=f"cpu:{i}")) for i, n in enumerate((3, 4))]
+    for function, arguments in ((U.clip_grad_norm_, (0.5,)), (U.clip_grads_with_norm_, (0.5, nr.tensor(expected)))):
+        for i, (p, g) in enumerate(zip(apart, values, strict=True)):
+            p.grad = nr.tensor(g, device=f"cpu:{i}")
+        norm = function(apart, *arguments)
+        assert norm is None or abs(norm.item() - expected) < 1e-5
+        for i, (p, q) in enumerate(zip(apart, together, strict=True)):
+            np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), rtol=1e-5)
+            assert p.grad.device == nr.device("cpu", i or None)
+    U.clip_grad_value_(apart, 0.01)
+    assert max(p.grad.abs().max().item() for p in apart) <= 0.01
+    assert abs(U.get_total_norm([nr.tensor(g, device=f"cpu:{i}") for i, g in enumerate(values)]).item() - expected) < 1e-5
+
+
 def test_gradients_are_clipped_by_value():
     ours, theirs = with_gradients(normal(3, 4), None, normal(5))
     U.clip_grad_value_(ours, 0.5, foreach=True)

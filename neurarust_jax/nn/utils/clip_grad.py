@@ -56,12 +56,33 @@ def _hold(tensors: Sequence[Array], most: float) -> tuple[Array, ...]:
     return tuple(jnp.clip(x, cast(-most, x.dtype), cast(most, x.dtype)) for x in tensors)
 
 
-def _with_gradients(parameters: Any) -> list[Tensor]:
+def _places(tensors: Sequence[Tensor]) -> list[list[int]]:
+    """The numbers of the tensors that lie on the same devices."""
+    places: dict[Any, list[int]] = {}
+    for number, tensor in enumerate(tensors):
+        places.setdefault(frozenset(tensor._value.devices()), []).append(number)
+    return list(places.values())
+
+
+def _lie_apart(error: ValueError) -> bool:
+    return "incompatible devices" in str(error)
+
+
+def _total(tensors: Sequence[Tensor], p: float) -> Tensor:
+    try:
+        return _total_norm(tensors, p)
+    except ValueError as error:
+        if not _lie_apart(error):
+            raise
+    return _total_norm([_total_norm([tensors[i] for i in place], p).to(tensors[0].device) for place in _places(tensors)], p)
+
+
+def _with_gradients(parameters: Any) -> list[Any]:
     given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     return [p for p in given if p.grad is not None]
 
 
-def _set_gradients(parameters: list[Tensor], gradients: Iterable[Tensor]) -> None:
+def _set_gradients(parameters: list[Any], gradients: Iterable[Tensor]) -> None:
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
 
@@ -95,7 +116,7 @@ def get_total_norm(tensors: Any, norm_type: float = 2.0, error_if_nonfinite: boo
     tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     if not tensors:
         return as_tensor(0.0)
-    total_norm = _total_norm(tensors, float(norm_type))
+    total_norm = _total(tensors, float(norm_type))
     if error_if_nonfinite:
         _check_finite(total_norm, float(norm_type))
     return total_norm
@@ -132,10 +153,18 @@ def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0, er
     clipped = _with_gradients(parameters)
     if not clipped:
         return get_total_norm([])
-    total_norm, *gradients = _clip([p.grad for p in clipped], float(max_norm), float(norm_type))
+    try:
+        total_norm, *gradients = _clip([p.grad for p in clipped], float(max_norm), float(norm_type))
+    except ValueError as error:
+        if not _lie_apart(error):
+            raise
+        total_norm, gradients = _total([p.grad for p in clipped], float(norm_type)), None
     if error_if_nonfinite:
         _check_finite(total_norm, float(norm_type))
-    _set_gradients(clipped, gradients)
+    if gradients is None:
+        clip_grads_with_norm_(clipped, max_norm, total_norm)
+    else:
+        _set_gradients(clipped, gradients)
     return total_norm
 
 
@@ -150,8 +179,15 @@ def clip_grads_with_norm_(parameters: Any, max_norm: float, total_norm: Tensor, 
         foreach: accepted and without effect.
     """
     clipped = _with_gradients(parameters)
-    if clipped:
-        _set_gradients(clipped, _scale_down([p.grad for p in clipped], total_norm, float(max_norm)))
+    try:
+        if clipped:
+            _set_gradients(clipped, _scale_down([p.grad for p in clipped], total_norm, float(max_norm)))
+    except ValueError as error:
+        if not _lie_apart(error):
+            raise
+        for place in _places([p.grad for p in clipped]):
+            here = [clipped[i] for i in place]
+            _set_gradients(here, _scale_down([p.grad for p in here], total_norm.to(here[0].grad.device), float(max_norm)))
 
 
 def clip_grad_norm(parameters: Any, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False, foreach: bool | None = None) -> Tensor:
@@ -178,5 +214,11 @@ def clip_grad_value_(parameters: Any, clip_value: float, foreach: bool | None = 
         tensor([ 0.5000, -0.4000])
     """
     clipped = _with_gradients(parameters)
-    if clipped:
-        _set_gradients(clipped, _hold([p.grad for p in clipped], float(clip_value)))
+    try:
+        if clipped:
+            _set_gradients(clipped, _hold([p.grad for p in clipped], float(clip_value)))
+    except ValueError as error:
+        if not _lie_apart(error):
+            raise
+        for parameter in clipped:
+            _set_gradients([parameter], _hold([parameter.grad], float(clip_value)))

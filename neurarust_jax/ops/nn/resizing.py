@@ -137,7 +137,7 @@ def _resized(x: Array, axis: int, taps: _Taps) -> Array:
 def _take(x: Array, axis: int, taps: _Taps) -> Array:
     terms = []
     for column in range(taps.positions.shape[1]):
-        term = jnp.take(x, taps.positions[:, column], axis, mode="clip")
+        term = jnp.take(x, taps.positions[:, column].astype(np.int32), axis, mode="clip")
         if taps.weights is not None:
             term = term * taps.weights[:, column].astype(x.dtype).reshape((-1,) + (1,) * (x.ndim - axis - 1))
         terms.append(term)
