@@ -67,9 +67,9 @@ class Adafactor(Optimizer):
         return ("row_var", "col_var") if parameter.dim() > 1 else ("variance",)
 
     def _initial_state(self, name, parameter, options):
-        removed = {"row_var": -1, "col_var": -2}.get(name)
+        averaged = {"row_var": -1, "col_var": -2}.get(name)
         value = parameter._value
-        return jnp.zeros_like(value if removed is None else jnp.take(value, np.array([0]), removed))
+        return jnp.zeros_like(value if averaged is None else value.sum(averaged, keepdims=True))
 
     def _derived(self, options):
         return {

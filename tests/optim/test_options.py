@@ -123,14 +123,15 @@ def test_a_changed_learning_rate_counts_at_once():
 def test_a_switch_compiles_another_program():
     ours, a, theirs, b = ours_and_theirs("Adam", {"lr": 0.1})
     run = nr.jit(lambda i: step(nr, a, ours, i))
-    for i, (maximize, amsgrad) in enumerate([(False, False), (True, False), (False, True), (False, True)]):
-        for optimizer in (a, b):
-            optimizer.param_groups[0]["maximize"] = maximize
-        a.param_groups[0]["amsgrad"] = amsgrad  # PyTorch fails when it is switched on later
+    for i, maximize in enumerate((False, True, True, False)):
+        a.param_groups[0]["maximize"] = b.param_groups[0]["maximize"] = maximize
         run(nr.tensor(float(i)))
         step(torch, b, theirs, i)
+    assert_equal(ours, theirs)
+    assert sum(map(len, run.programs.values())) == 2
+    a.param_groups[0]["amsgrad"] = True
+    run(nr.tensor(4.0))
     assert "max_exp_avg_sq" in a.state[ours[0]]
-    assert_equal(ours, theirs, rtol=1e-2)
 
 
 def test_the_rate_can_be_set_inside_a_compiled_step():
@@ -414,8 +415,6 @@ def test_constructors_raise_pytorchs_errors(name, i):
     params = given.optimizer_error_input.params
     params = [nn.Parameter(nr.ones(2, 2))] if params is None else to_cells(params)
     kind = ValueError if given.error_type is UserWarning else given.error_type  # duplicates, of which PyTorch only warns
-    if name == "LBFGS" and isinstance(params, list) and len(params) == 2 and isinstance(params[1], dict) and "lr" in params[0]:
-        kind = ValueError
     with pytest.raises(kind, match=given.error_regex):
         getattr(optim, name)(params, **{k: to_nr(v) for k, v in given.optimizer_error_input.kwargs.items()})
 
@@ -433,7 +432,6 @@ def test_constructors_raise_pytorchs_errors(name, i):
         (lambda p: optim.Adam([p], fused=True, foreach=True), "`fused` and `foreach` cannot be `True` together"),
         (lambda p: optim.Adagrad([p], fused=True, differentiable=True), "`fused` does not support `differentiable`"),
         (lambda p: optim.Muon([p.detach()[None]]), "cells"),
-        (lambda p: optim.Muon([nn.Parameter(nr.ones(2, 2))], ns_steps=100).step(), None),
         (lambda p: optim.SGD([p]).add_param_group([p]), "param_group must be a dict"),
         (lambda p: optim.SGD([{"params": {p}}]), "ordered collections"),
         (lambda p: optim.Optimizer([{"params": [p]}], {"lr": required}), "didn't specify a value of required optimization parameter lr"),
@@ -441,8 +439,6 @@ def test_constructors_raise_pytorchs_errors(name, i):
     ],
 )
 def test_bad_arguments_are_explained(call, text):
-    if text is None:
-        return call(None)  # raises only with gradients
     with pytest.raises((ValueError, TypeError, RuntimeError), match=text):
         call(nn.Parameter(nr.ones(1)))
 

@@ -93,27 +93,27 @@ def test_a_hundred_steps_give_pytorchs_floats(name, options, optimizer):
 
 @each_schedule
 def test_state_dicts_cross_in_both_directions(name, options):
-    pairs = []
-    for library in (nr, torch):
+    def begun(library):
         o = optimizer_of(library)
         scheduler = make(library, name, o, options)
         sequence(o, scheduler, 31)
-        pairs.append((o, scheduler, scheduler.state_dict()))
-    (_, ours, mine), (_, other, theirs) = pairs
-    assert mine.keys() == theirs.keys()
-    for library, (o, _, _), given in ((nr, pairs[0], theirs), (torch, pairs[1], mine)):
-        expected_optimizer, expected = (pairs[1][:2]) if library is nr else pairs[1][:2]
+        return o, scheduler
+
+    def resumed(library, o, state_dict):
+        """A new schedule that goes on from a state dict, on a new optimizer whose groups are as those of the old one."""
         fresh = optimizer_of(library)
         scheduler = make(library, name, fresh, options)
-        for group, as_saved in zip(fresh.param_groups, o.param_groups, strict=True):
-            for key, value in as_saved.items():
+        for group, kept in zip(fresh.param_groups, o.param_groups, strict=True):
+            for key, value in kept.items():
                 if key != "params":
                     group[key] = value
-        scheduler.load_state_dict(given)
-        if library is nr:
-            continued = sequence(fresh, scheduler, 20)
-        else:
-            assert sequence(fresh, scheduler, 20) == continued == sequence(expected_optimizer, expected, 20)
+        scheduler.load_state_dict(state_dict)
+        return sequence(fresh, scheduler, 20)
+
+    (mine, ours), (other, theirs) = begun(nr), begun(torch)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    here, there = resumed(nr, mine, theirs.state_dict()), resumed(torch, other, ours.state_dict())
+    assert here == there == sequence(other, theirs, 20)
 
 
 @pytest.mark.parametrize(("name", "options"), [("StepLR", {"step_size": 7}), ("CosineAnnealingLR", {"T_max": 17}), ("OneCycleLR", {"max_lr": 0.4, "total_steps": 100})])
