@@ -11,8 +11,19 @@ ROOT = Path(__file__).parents[1]
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Hook: a line `[[modules PACKAGE -left_out]]` becomes a section for each module of that package that has an `__all__`."""
+    """Hook: a line `[[modules PACKAGE -left_out]]` becomes a section for each module of that package that has an `__all__`, `[[layers]]` a table of layers."""
+    markdown = re.sub(r"^\[\[layers\]\]$", _layers, markdown, flags=re.MULTILINE)
     return re.sub(r"^\[\[modules ([\w.]+)((?: -\w+)*)\]\]$", _sections, markdown, flags=re.MULTILINE)
+
+
+def _layers(_: re.Match) -> str:
+    nn = importlib.import_module("neurarust_jax.nn")
+    layers = {name: value for name, value in vars(nn).items() if inspect.isclass(value) and issubclass(value, nn.Module) and value is not nn.Module}
+    families: dict[str, list[str]] = {}
+    for name, layer in sorted(layers.items()):
+        summary = (inspect.getdoc(layer) or "").split("\n")[0].replace("|", "\\|")
+        families.setdefault(layer.__module__.rpartition(".")[2], []).append(f"| [`{name}`](api/nn.md#{layer.__module__}.{name}) | {summary} |")
+    return "\n\n".join(f"### {family.capitalize()}\n\n| layer | |\n|---|---|\n" + "\n".join(rows) for family, rows in sorted(families.items()))
 
 
 def _sections(match: re.Match) -> str:

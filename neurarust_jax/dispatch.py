@@ -326,6 +326,8 @@ def _parameters(function: Callable) -> list[_Parameter]:
 
 
 def _kind(annotation: Any) -> str:
+    if isinstance(annotation, str):
+        raise ArgumentTypeError(f"the annotation {annotation!r} of an op is text: an op's file must not import annotations from __future__")
     if annotation is Shape:
         return "shape"
     if annotation is Number:

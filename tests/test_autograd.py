@@ -435,3 +435,13 @@ def test_a_functions_backward_holds_for_what_a_compiled_function_returns():
     x = nr.ones(2, requires_grad=True)
     nr.jit(Tenfold.apply)(x).sum().backward()
     assert x.grad.tolist() == [10, 10]
+
+
+def test_an_op_whose_annotations_are_text_is_refused():
+    from neurarust_jax.dispatch import op
+
+    def double(input: "Array"):  # noqa: F821
+        return input * 2
+
+    with pytest.raises(TypeError, match="__future__"):
+        op(double, method=False)(nr.ones(2))
