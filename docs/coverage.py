@@ -49,7 +49,6 @@ OUT_OF_SCOPE: dict[str, dict[str, str]] = {
     "storages and strides: a tensor's value never changes, and XLA chooses its layout": {
         "torch": "*Storage StorageBase is_storage resize_as_ slice_inverse",
         "torch.Tensor": "slice_inverse storage storage_type untyped_storage",
-        "torch.nn.utils": "convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format",
     },
     "classes of tensors by dtype; write `nr.tensor(data, dtype=...)`": {
         "torch": "BFloat16Tensor BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor ShortTensor",
@@ -70,7 +69,7 @@ OUT_OF_SCOPE: dict[str, dict[str, str]] = {
     "internal forms of public functions": {
         "torch": (
             "batch_norm_backward_elemt batch_norm_backward_reduce batch_norm_elemt batch_norm_gather_stats batch_norm_gather_stats_with_counts batch_norm_stats "
-            "batch_norm_update_stats native_batch_norm native_dropout native_group_norm native_layer_norm native_norm"
+            "batch_norm_update_stats embedding_bag native_batch_norm native_dropout native_group_norm native_layer_norm native_norm"
         ),
     },
     "TorchScript, its types, and the machinery of PyTorch's own compiler and dispatcher": {

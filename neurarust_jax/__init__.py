@@ -23,8 +23,6 @@ from .settings import *  # noqa: F403
 from .symbolic import *  # noqa: F403
 from .tensor import Size, Tensor
 from .ops import *  # noqa: F403 (after `.tensor`: `nr.tensor` is the function)
-from .ops.nn.sampling import affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d
-from .ops.nn.shuffling import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
 from .transforms import compile, grad, hessian, jacfwd, jacrev, jit, jvp, value_and_grad, vjp, vmap
 
 inf, nan, pi, e = math.inf, math.nan, math.pi, math.e

@@ -35,6 +35,7 @@ from .windows import *
 
 inplace.attach_in_place_methods()
 from .inplace import *  # noqa: E402 (they exist now)
+from .layer_forms import *  # noqa: E402
 
 _FAMILIES = (
     "attributes",
@@ -48,6 +49,7 @@ _FAMILIES = (
     "indexing",
     "inplace",
     "joining",
+    "layer_forms",
     "lowrank",
     "matmul",
     "matrix",
