@@ -179,7 +179,9 @@ class LocalResponseNorm(_ResponseNorm):
 
 
 class CrossMapLRN2d(_ResponseNorm):
-    """`LocalResponseNorm` of images, over a window that has as many channels before as after.
+    """`LocalResponseNorm` of images, over a window that has as many channels before as after. As in PyTorch, the first channel counts for all.
+
+    Its gradient is that of what it computes; PyTorch's is not.
 
     Args:
         size: how many channels count as neighbors; an even number counts as the odd one below it, but the sum is divided by `size`.

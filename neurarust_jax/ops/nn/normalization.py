@@ -328,8 +328,12 @@ def local_response_norm(input: Array, size: int, alpha: float = 0.0001, beta: fl
 
 @op(name="_cross_map_lrn", method=False)
 def cross_map_lrn(input: Array, size: int, alpha: float, beta: float, k: float) -> Array:
-    """`local_response_norm` over a window that has as many channels before as after, and divides by `size` all the same."""
+    """`local_response_norm` over a window that has as many channels before as after. As in PyTorch, the first channel stays in the sum beyond its window."""
     if input.ndim != 4:
-        raise ShapeError(f"CrossMapLRN2d: Expected input to be 4D, got {input.ndim}D instead.")
+        raise ArgumentError(f"CrossMapLRN2d: Expected input to be 4D, got {input.ndim}D instead.")
     reach = (size - 1) // 2
-    return input * (_sum_of_neighbors(input * input, reach, reach) * (alpha / size) + k) ** -beta
+    square = widened(input) * widened(input)
+    total = _sum_of_neighbors(square, reach, reach)
+    beyond = lax.broadcasted_iota(np.int32, total.shape, 1) > reach
+    total = total + jnp.where(beyond, square[:, :1], 0)
+    return cast(widened(input) * (total * (alpha / size) + k) ** -beta, input.dtype)

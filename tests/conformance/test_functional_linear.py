@@ -1,0 +1,97 @@
+"""Linear maps, distances and normalization of vectors in `nn.functional` against PyTorch; the adaptive softmax."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as TF
+
+import neurarust_jax as nr
+import neurarust_jax.nn.functional as F
+from tests.oracle import assert_same, check, check_both_raise
+
+G = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return G.standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4), (0, 4)])
+def test_linear(shape):
+    ours, theirs = (lambda *x: F.linear(*x)), (lambda *x: TF.linear(*x))
+    check(ours, theirs, normal(*shape), normal(5, 4), normal(5))
+    check(ours, theirs, normal(*shape), normal(5, 4))
+    check(ours, theirs, normal(*shape), normal(4))
+
+
+def test_linear_of_other_dtypes():
+    ours, theirs = (lambda *x: F.linear(*x)), (lambda *x: TF.linear(*x))
+    z = lambda *shape: (normal(*shape) + 1j * normal(*shape)).astype(np.complex64)  # noqa: E731
+    check(ours, theirs, z(3, 4), z(5, 4), z(5))
+    check(ours, theirs, np.arange(6).reshape(2, 3), np.arange(12).reshape(4, 3))
+    check(ours, theirs, normal(3, 4).astype(np.float64), normal(5, 4).astype(np.float64))
+    layer = nr.nn.Linear(3, 2, dtype=nr.complex64)
+    assert layer(nr.ones(4, 3, dtype=nr.complex64)).dtype == nr.complex64
+
+
+def test_bilinear():
+    ours, theirs = (lambda *x: F.bilinear(*x)), (lambda *x: TF.bilinear(*x))
+    check(ours, theirs, normal(2, 3, 4), normal(2, 3, 5), normal(6, 4, 5), normal(6), rtol=1e-4, atol=1e-5)
+    check(ours, theirs, normal(4), normal(5), normal(6, 4, 5), rtol=1e-4, atol=1e-5)
+    for shapes in (((2, 4), (3, 5), (6, 4, 5)), ((2, 3), (2, 5), (6, 4, 5)), ((2, 4), (2, 3), (6, 4, 5)), ((2, 4), (2, 5), (6, 4, 5), (5,))):
+        check_both_raise(ours, theirs, *(normal(*s) for s in shapes))
+    with pytest.raises(ValueError, match="in1_features must be > 0"):
+        nr.nn.Bilinear(0, 2, 3)
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0, 2.0, 3.5, np.inf])
+def test_pairwise_distance(p):
+    for keepdim in (False, True):
+        check(lambda a, b: F.pairwise_distance(a, b, p, 1e-3, keepdim), lambda a, b: TF.pairwise_distance(a, b, p, 1e-3, keepdim), normal(3, 4), normal(4))
+    check(lambda a: F.pdist(a, p), lambda a: TF.pdist(a, p), normal(5, 3))
+
+
+def test_distances_at_zero_have_pytorchs_gradient():
+    x = normal(2, 3)
+    check(lambda a, b: F.pairwise_distance(a, b, eps=0.0), lambda a, b: TF.pairwise_distance(a, b, eps=0.0), x, x)
+    check(F.cosine_similarity, TF.cosine_similarity, x, np.zeros_like(x))
+    check(F.normalize, TF.normalize, np.zeros_like(x))
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_cosine_similarity_and_normalize(dim):
+    check(lambda a, b: F.cosine_similarity(a, b, dim), lambda a, b: TF.cosine_similarity(a, b, dim), normal(3, 4), normal(3, 4))
+    check(lambda a, b: F.cosine_similarity(a, b, dim, 3.0), lambda a, b: TF.cosine_similarity(a, b, dim, 3.0), normal(2, 1, 4), normal(3, 4))
+    for p in (1, 2.0, np.inf):
+        check(lambda a, p=p: F.normalize(a, p, dim), lambda a, p=p: TF.normalize(a, p, dim), normal(3, 4))
+    check(lambda a: F.normalize(a, dim=(0, 1)), lambda a: TF.normalize(a, dim=(0, 1)), normal(3, 4))
+    check_both_raise(F.cosine_similarity, TF.cosine_similarity, np.ones((2, 2), np.int64), np.ones((2, 2), np.int64))
+
+
+def adaptive():
+    torch.manual_seed(0)
+    theirs = torch.nn.AdaptiveLogSoftmaxWithLoss(8, 20, [4, 10, 15], div_value=2.0)
+    ours = nr.nn.AdaptiveLogSoftmaxWithLoss(8, 20, [4, 10, 15], div_value=2.0)
+    ours.load_state_dict(theirs.state_dict())
+    return ours, theirs
+
+
+def test_adaptive_softmax():
+    ours, theirs = adaptive()
+    x = normal(7, 8) * 3
+    for target in (np.array([0, 19, 4, 9, 10, 3, 15]), np.zeros(7, np.int64)):
+        assert_same(tuple(ours(nr.tensor(x), nr.tensor(target))), tuple(theirs(torch.tensor(x), torch.tensor(target))))
+    assert_same(tuple(ours(nr.tensor(x[0]), nr.tensor(5))), tuple(theirs(torch.tensor(x[0]), torch.tensor(5))))
+    assert_same(ours.log_prob(nr.tensor(x)), theirs.log_prob(torch.tensor(x)))
+    assert_same(ours.predict(nr.tensor(x)), theirs.predict(torch.tensor(x)))
+    np.testing.assert_allclose(ours.log_prob(nr.tensor(x)).exp().sum(1).detach().numpy(), np.ones(7), rtol=1e-5)
+
+
+def test_adaptive_softmax_explains_bad_input():
+    ours, theirs = adaptive()
+    for x, target in ((normal(2, 8), np.array([0, 20])), (normal(2, 8), np.array([0])), (normal(8), np.array([0])), (normal(2, 8), np.array([[0], [1]]))):
+        check_both_raise(ours, theirs, x, target)
+    for cutoffs in ([], [5, 4], [0, 4], [4, 20], [4, 4], [4.5]):
+        for library in (nr.nn, torch.nn):
+            with pytest.raises(ValueError):
+                library.AdaptiveLogSoftmaxWithLoss(8, 20, cutoffs)
