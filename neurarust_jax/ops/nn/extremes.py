@@ -48,6 +48,15 @@ def greater(a: Placed, b: Placed, padding: bool = False) -> Placed:
     return jnp.where(later, y, x), jnp.where(later, j, i)
 
 
+def _greater_in_any_order(a: Placed, b: Placed) -> Placed:
+    """The greater one of elements of which neither comes first as a whole."""
+    (x, i), (y, j) = a, b
+    better = (y > x) | ((y == x) & (j < i) & (j >= 0)) | (i < 0)
+    if is_inexact(y):
+        better = jnp.where(y != y, (x == x) | (j > i), better)
+    return jnp.where(better, y, x), jnp.where(better, j, i)
+
+
 def _slices(elements: Placed, axis: int, start: int, stride: int, length: int) -> Placed:
     x, places = elements
     return every(x, axis, start, stride, length), every(places, axis, start, stride, length)
@@ -63,11 +72,11 @@ def running(elements: Placed, axis: int, width: int, dilation: int = 1, padding:
     return elements
 
 
-def halved(elements: Placed, axis: int, padding: bool = False) -> Placed:
+def halved(elements: Placed, axis: int) -> Placed:
     """The greatest along a dimension, which is dropped: by halving."""
     while (length := elements[0].shape[axis]) > 1:
         half = -(-length // 2)
-        elements = greater(_slices(elements, axis, 0, 1, half), _slices(elements, axis, length - half, 1, half), padding)
+        elements = _greater_in_any_order(_slices(elements, axis, 0, 1, half), _slices(elements, axis, length - half, 1, half))
     return lax.squeeze(elements[0], (axis,)), lax.squeeze(elements[1], (axis,))
 
 
@@ -80,7 +89,7 @@ def in_windows(elements: Placed, axis: int, kernel: int, stride: int, dilation: 
             x = x.reshape(*x.shape[:axis], length, stride, *x.shape[axis + 1 :])
             return lax.slice_in_dim(x, 0, kernel, axis=axis + 1)
 
-        return halved((apart(elements[0]), apart(elements[1])), axis + 1, padding)
+        return halved((apart(elements[0]), apart(elements[1])), axis + 1)
     width = 2 ** max(0, (kernel - 1).bit_length() - 1)  # half of the window at least: two of them cover it
     elements = running(elements, axis, width, dilation, padding)
     first = _slices(elements, axis, 0, stride, length)

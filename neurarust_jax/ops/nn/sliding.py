@@ -36,7 +36,7 @@ def spatial_dims(input: Array, n: int, name: str, channels: bool = True) -> int:
     """The number of dimensions before the last `n`: 1 without a batch, else 2. Only the batch may be empty (and the channels, unless `channels`)."""
     lead = input.ndim - n
     if lead not in (1, 2):
-        raise ShapeError(f"{name}: expected {n + 1}D (unbatched) or {n + 2}D (batched) input, got shape {tuple(input.shape)}")
+        raise ShapeError(f"{name}: expected {n + 1}D or {n + 2}D input, got shape {tuple(input.shape)}")
     if 0 in input.shape[lead - 1 if channels else lead :]:
         raise ShapeError(f"{name}: only the batch may be empty, got input of shape {tuple(input.shape)}")
     return lead
