@@ -97,7 +97,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             projection.reset_parameters()
             scores.reset_parameters()
 
-    def forward(self, input: Tensor, target: Tensor) -> _Result:
+    def forward(self, input_: Tensor, target_: Tensor) -> _Result:
+        input, target = input_, target_
         if target.dim() > 1:
             raise ShapeError(f"0D or 1D target tensor expected, multi-target not supported; got shape {tuple(target.shape)}")
         if input.dim() != target.dim() + 1:

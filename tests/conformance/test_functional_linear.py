@@ -47,7 +47,7 @@ def test_bilinear():
 @pytest.mark.parametrize("p", [0.0, 1.0, 2.0, 3.5, np.inf])
 def test_pairwise_distance(p):
     for keepdim in (False, True):
-        check(lambda a, b: F.pairwise_distance(a, b, p, 1e-3, keepdim), lambda a, b: TF.pairwise_distance(a, b, p, 1e-3, keepdim), normal(3, 4), normal(4))
+        check(F.pairwise_distance, TF.pairwise_distance, normal(3, 4), normal(4), p=p, eps=1e-3, keepdim=keepdim)
     check(lambda a: F.pdist(a, p), lambda a: TF.pdist(a, p), normal(5, 3))
 
 

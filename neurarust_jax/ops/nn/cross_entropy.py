@@ -57,18 +57,25 @@ def _pick(log_probabilities: Array, target: Array, weight: Array | None, ignore_
 def _nll_loss(input: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str) -> Array:
     """The negative log-likelihood of class indices."""
     refuse(input, "biuc", "nll_loss_out_frame")
-    return _averaged(*_pick(input, target.reshape(_expected_shape(input.shape)), weight, ignore_index), reduction)
+    target = _classes("nll_loss", input.shape, target, weight)
+    return _averaged(*_pick(input, target, weight, ignore_index), reduction)
 
 
-@op(name="_cross_entropy_of_classes", method=False)
-def _cross_entropy_of_classes(input: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str, label_smoothing: float) -> Array:
-    """Cross entropy with class indices."""
-    logs = log_softmax.op.function(input, _class_axis(input.shape))
-    return _of_classes(logs, target.reshape(_expected_shape(input.shape)), weight, ignore_index, reduction, label_smoothing)
-
-
-def _of_classes(logs: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str, label_smoothing: float) -> Array:
-    axis = _class_axis(logs.shape)
+@op(name="_cross_entropy", method=False)
+def _cross_entropy(input: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str, label_smoothing: float) -> Array:
+    """Cross entropy with class indices, or with probabilities in the shape of the input."""
+    if not 0 <= label_smoothing <= 1:
+        raise ShapeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    axis = _class_axis(input.shape)
+    if input.shape == target.shape:
+        if target.dtype.kind in "biu":
+            raise DtypeError(f"Expected floating point type for target with class probabilities, got {target.dtype}; for class indices drop dimension 1")
+        if ignore_index >= 0:
+            raise ShapeError(f"ignore_index is not supported for floating point target, got {ignore_index}")
+        _check_weight("cross_entropy", input.shape, weight)
+        return _of_probabilities(log_softmax.op.function(input, axis), target, weight, axis, reduction, label_smoothing)
+    target = _classes("cross_entropy", input.shape, target, weight)
+    logs = log_softmax.op.function(input, axis)
     losses, factor = _pick(logs, target, weight, ignore_index)
     if label_smoothing:
         uniform = -(logs if weight is None else logs * _along_classes(weight, logs.ndim, axis)).sum(axis)
@@ -77,47 +84,45 @@ def _of_classes(logs: Array, target: Array, weight: Array | None, ignore_index: 
     return _averaged(losses, factor, reduction)
 
 
-@op(name="_cross_entropy_of_probabilities", method=False)
-def _cross_entropy_of_probabilities(input: Array, target: Array, weight: Array | None, reduction: str, label_smoothing: float) -> Array:
-    """Cross entropy with class probabilities."""
-    axis = _class_axis(input.shape)
-    logs = log_softmax.op.function(input, axis)
+def _of_probabilities(logs: Array, target: Array, weight: Array | None, axis: int, reduction: str, label_smoothing: float) -> Array:
     if label_smoothing:
-        target = target * (1 - label_smoothing) + label_smoothing / input.shape[axis]
-    losses = -(logs * target if weight is None else logs * target * _along_classes(weight, input.ndim, axis)).sum(axis)
-    if reduction == "mean":
-        return cast(jnp.sum(widened(losses)) / losses.size if losses.size else jnp.sum(losses) * np.nan, losses.dtype)
+        target = target * (1 - label_smoothing) + label_smoothing / logs.shape[axis]
+    losses = -(logs * target if weight is None else logs * target * _along_classes(weight, logs.ndim, axis)).sum(axis)
     return reduced(losses, reduction)
 
 
 # --- checks --------------------------------------------------------------------------------------------------------
 
 
-def _expected_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of class indices for an input of shape (C), (N, C) or (N, C, ...)."""
-    return shape[:1] + shape[2:] if len(shape) > 1 else ()
-
-
-def _check_classes(name: str, input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> None:
-    """Shapes of input (N, C, ...) and target (N, ...) fit, and eagerly on the CPU the classes exist."""
-    shape, given = tuple(input.shape), tuple(target.shape)
-    expected = _expected_shape(shape)
-    if not shape or (given != expected and not (len(shape) == 1 and given == (1,))):
-        listed = (
-            f"{name}: Expected target of shape {expected} for input of shape {shape} (classes are dimension {_class_axis(shape)}), got target of shape {given}"
-        )
+def _classes(function: str, shape: tuple[int, ...], target: Array, weight: Array | None) -> Array:
+    """The class indices, after a check that they and the weight fit an input of shape (C), (N, C) or (N, C, ...)."""
+    expected = shape[:1] + shape[2:] if len(shape) > 1 else ()
+    if not shape or (target.shape != expected and not (len(shape) == 1 and target.shape == (1,))):
+        given = tuple(target.shape)
+        listed = f"{function}: Expected target of shape {expected} for input of shape {shape} (classes are dimension {_class_axis(shape)}), got target of shape {given}"
         if len(shape) > 1 and given[:1] != shape[:1]:
             raise ArgumentError(f"{listed}. Expected input batch_size ({shape[0]}) to match target batch_size ({given[0] if given else 'none'}).")
         raise ShapeError(listed)
-    value = getattr(target, "_value", target)
-    if value.dtype.kind not in "iu":
-        raise DtypeError(f"{name}: expected scalar type Long but found {target.dtype} for the target; write target.long()")
+    if target.dtype.kind not in "iu":
+        raise DtypeError(f"{function}: expected scalar type Long but found {target.dtype} for the target; write target.long()")
+    _check_weight(function, shape, weight)
+    return target.reshape(expected)
+
+
+def _check_weight(function: str, shape: tuple[int, ...], weight: Array | None) -> None:
     classes = shape[_class_axis(shape)]
-    if weight is not None and tuple(weight.shape) != (classes,):
+    if weight is not None and weight.shape != (classes,):
         raise ShapeError(
-            f"{name}: weight tensor should be defined either for all {classes} classes or no classes but got weight tensor of shape: {list(weight.shape)}"
+            f"{function}: weight tensor should be defined either for all {classes} classes or no classes but got weight tensor of shape: {list(weight.shape)}"
         )
-    if isinstance(value, jax.core.Tracer) or not value.size or (isinstance(value, jax.Array) and next(iter(value.devices())).platform != "cpu"):
+
+
+def _check_values(function: str, classes: int, target: Any, ignore_index: int) -> None:
+    """The targets are classes, or are ignored. Looked at only where that is cheap: concrete, in the CPU's memory."""
+    value = getattr(target, "_value", target)
+    if isinstance(value, jax.core.Tracer) or not value.size or value.dtype.kind not in "iu":
+        return
+    if isinstance(value, jax.Array) and next(iter(value.devices())).platform != "cpu":
         return
     low, high = _bounds(value)
     if low >= 0 and high < classes:
@@ -125,7 +130,7 @@ def _check_classes(name: str, input: Tensor, target: Tensor, weight: Tensor | No
     found = np.asarray(value)
     wrong = found[(found != ignore_index) & ((found < 0) | (found >= classes))]
     if wrong.size:
-        raise IndexOutOfRangeError(f"Target {wrong.flat[0]} is out of bounds: {name} got {classes} classes, so targets lie in [0, {classes - 1}] or are {ignore_index}")
+        raise IndexOutOfRangeError(f"Target {wrong.flat[0]} is out of bounds: {function} got {classes} classes, so targets lie in [0, {classes - 1}] or are {ignore_index}")
 
 
 # --- public --------------------------------------------------------------------------------------------------------
@@ -155,8 +160,9 @@ def nll_loss(
         RuntimeError, ValueError: shapes do not fit.
     """
     reduction = check_reduction(reduction, size_average, reduce)
-    _check_classes("nll_loss", input, target, weight, ignore_index)
-    return _nll_loss(input, target, weight, int(ignore_index), reduction)
+    output = _nll_loss(input, target, weight, int(ignore_index), reduction)
+    _check_values("nll_loss", input.shape[_class_axis(input.shape)], target, ignore_index)  # after the shapes
+    return output
 
 
 def cross_entropy(
@@ -193,16 +199,9 @@ def cross_entropy(
         tensor(1.3863)
     """
     reduction = check_reduction(reduction, size_average, reduce)
-    if not 0 <= label_smoothing <= 1:
-        raise ShapeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
-    if tuple(input.shape) == tuple(target.shape):
-        if target.dtype.dtype.kind in "biu":
-            raise DtypeError(f"Expected floating point type for target with class probabilities, got {target.dtype}; for class indices drop dimension 1")
-        if ignore_index >= 0:
-            raise ShapeError(f"ignore_index is not supported for floating point target, got {ignore_index}")
-        return _cross_entropy_of_probabilities(input, target, weight, reduction, float(label_smoothing))
-    _check_classes("cross_entropy", input, target, weight, ignore_index)
-    return _cross_entropy_of_classes(input, target, weight, int(ignore_index), reduction, float(label_smoothing))
+    output = _cross_entropy(input, target, weight, int(ignore_index), reduction, float(label_smoothing))
+    _check_values("cross_entropy", input.shape[_class_axis(input.shape)], target, ignore_index)  # after the shapes
+    return output
 
 
 # --- of a linear map -----------------------------------------------------------------------------------------------
@@ -266,6 +265,7 @@ def _chunked_cross_entropy(
     input: Array, linear_weight: Array, target: Array, linear_bias: Array | None, weight: Array | None, ignore_index: int, reduction: str, rows: int, dtype: Any
 ) -> Array:
     """Cross entropy of a linear map, `rows` rows of the input at a time."""
+    target = _classes("linear_cross_entropy", (input.shape[0], linear_weight.shape[0]), target, weight)
 
     @jax.checkpoint
     def losses_of(input: Array, target: Array) -> tuple[Array, Array]:
@@ -352,12 +352,11 @@ def _in_pieces(
     if not batched:
         input, target = input.unsqueeze(0), target.reshape(1)
     rows, features = input.shape
-    logits = jax.ShapeDtypeStruct((rows, linear_weight.shape[0]), np.float32)
-    _check_classes("linear_cross_entropy", logits, target, weight, ignore_index)  # type: ignore[arg-type] (a shape is all it needs)
     low = input.dtype.name in _LOW_PRECISION
     dtype = options.acc_dtype or (dtypes.float32 if low and options.acc_policy == "auto" else input.dtype)
     if dtype != input.dtype and not (low and dtype == dtypes.float32):
         raise ShapeError(f"linear_cross_entropy supports float32 acc_dtype with float16/bfloat16 inputs, but got {dtype} acc_dtype and {input.dtype} inputs.")
     size = options.rows_at_once(rows, features, linear_weight.shape[0], low)
     losses = _chunked_cross_entropy(input, linear_weight, target, linear_bias, weight, int(ignore_index), reduction, size, dtype)
+    _check_values("linear_cross_entropy", linear_weight.shape[0], target, ignore_index)
     return losses.squeeze(0) if not batched and reduction == "none" else losses

@@ -77,7 +77,7 @@ def values_outside(x: Any, low: float, high: float) -> bool:
     if isinstance(value, jax.Array) and next(iter(value.devices())).platform != "cpu":
         return False
     array = np.asarray(value)
-    return bool(array.min() < low or array.max() > high)
+    return bool(np.minimum.reduce(array, None) < low or np.maximum.reduce(array, None) > high)
 
 
 # --- regression ----------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Normalization over batches, instances, groups, features and neighboring channels. Statistics of half precision are computed in float32."""
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -41,12 +42,15 @@ def _blended(running: Array, new: Array, momentum: Array | float) -> Array:
     return cast(running + cast(momentum, new.dtype) * (new - running), running.dtype)
 
 
-def _check_channels(input: Any, **statistics: Any) -> None:
-    """Every tensor has one element a channel."""
+def _check_channels(function: str, input: Array, **statistics: Array | None) -> None:
+    """The input has channels, and every other tensor one element for each."""
+    refuse(input, "biu", function)
+    if input.ndim < 2:
+        raise IndexOutOfRangeError(f"{function} expects shape (N, C, *), got {tuple(input.shape)}")
     channels = input.shape[1]
     for name, x in statistics.items():
-        if x is not None and tuple(x.shape) != (channels,):
-            raise ShapeError(f"{name} should contain {channels} elements not {x.numel()}: the input has shape {tuple(input.shape)}")
+        if x is not None and x.shape != (channels,):
+            raise ShapeError(f"{name} should contain {channels} elements not {x.size}: the input has shape {tuple(input.shape)}")
 
 
 def _update(cells: tuple[Any, Any], values: list[Tensor]) -> None:
@@ -63,9 +67,13 @@ def _batch_norm_training(
     input: Array, weight: Array | None, bias: Array | None, running_mean: Array | None, running_var: Array | None, momentum: Array | float, eps: float
 ) -> tuple[Array, ...]:
     """(normalized by the batch's statistics, new running mean, new running variance)."""
-    refuse(input, "biu", "batch_norm")
     if not input.size:
         return (input,) if running_mean is None or running_var is None else (input, running_mean, running_var)
+    _check_channels("batch_norm", input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    if input.size == input.shape[1]:
+        raise ArgumentError(f"Expected more than 1 value per channel when training, got input size {list(input.shape)}; write model.eval()")
+    if eps <= 0:
+        raise ArgumentError(f"batch_norm eps must be positive during training, but got {eps}")
     x, axes = widened(input), (0, *range(2, input.ndim))
     mean, variance = _moments(x, axes)
     output = cast(_affine((x - mean) * lax.rsqrt(variance + eps), weight, bias, _by_channel(input.ndim)), input.dtype)
@@ -77,9 +85,17 @@ def _batch_norm_training(
 
 
 @op(name="_batch_norm_inference", method=False)
-def _batch_norm_inference(input: Array, weight: Array | None, bias: Array | None, running_mean: Array, running_var: Array, eps: float) -> Array:
+def _batch_norm_inference(
+    input: Array, weight: Array | None, bias: Array | None, running_mean: Array | None, running_var: Array | None, eps: float, function: str
+) -> Array:
     """Normalized by the running statistics."""
-    refuse(input, "biu", "batch_norm")
+    if not input.size:
+        return input
+    _check_channels(function, input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    if running_mean is None or running_var is None:
+        raise ShapeError(f"{function}: Expected running_mean and running_var to be defined unless the statistics of the input are used; write training=True")
+    if eps < 0:
+        raise ArgumentError(f"{function} eps must be non-negative, but got {eps}")
     shape = _by_channel(input.ndim)
     normalized = (widened(input) - running_mean.reshape(shape)) * lax.rsqrt(widened(running_var) + eps).reshape(shape)
     return cast(_affine(normalized, weight, bias, shape), input.dtype)
@@ -109,19 +125,8 @@ def batch_norm(
         RuntimeError: a statistic or weight does not have one element a channel, or there are no statistics.
         ValueError: `training` with a single value per channel, or with an `eps` of 0.
     """
-    if input.dim() < 2:
-        if not input.numel():
-            return input.clone()
-        raise IndexOutOfRangeError(f"batch_norm expects shape (N, C, *), got {tuple(input.shape)}")
-    if training and input.numel() == input.shape[1] != 0:
-        raise ArgumentError(f"Expected more than 1 value per channel when training, got input size {list(input.shape)}; write model.eval()")
-    if eps < 0 or (training and eps == 0):
-        raise ArgumentError(f"batch_norm eps must be positive during training and non-negative otherwise, but got {eps}")
-    _check_channels(input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if not training:
-        if running_mean is None or running_var is None:
-            raise ShapeError("Expected running_mean and running_var to be defined when training=False")
-        return _batch_norm_inference(input, weight, bias, running_mean, running_var, float(eps))
+        return _batch_norm_inference(input, weight, bias, running_mean, running_var, float(eps), "batch_norm")
     output, *statistics = _batch_norm_training(input, weight, bias, running_mean, running_var, momentum, float(eps))
     _update((running_mean, running_var), statistics)
     return output
@@ -132,7 +137,9 @@ def _instance_norm(
     input: Array, weight: Array | None, bias: Array | None, running_mean: Array | None, running_var: Array | None, momentum: Array | float, eps: float
 ) -> tuple[Array, ...]:
     """(normalized by each instance's statistics, new running mean, new running variance)."""
-    refuse(input, "biu", "batch_norm")
+    _check_channels("instance_norm", input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    if math.prod(input.shape[2:]) == 1:
+        raise ArgumentError(f"Expected more than 1 spatial element when training, got input size {list(input.shape)}")
     x, axes = widened(input), tuple(range(2, input.ndim))
     mean, variance = _moments(x, axes)
     output = cast(_affine((x - mean) * lax.rsqrt(variance + eps), weight, bias, _by_channel(input.ndim)), input.dtype)
@@ -167,15 +174,8 @@ def instance_norm(
         RuntimeError: a statistic or weight does not have one element a channel, or there are no statistics.
         ValueError: `use_input_stats` with a single value for each channel of an example.
     """
-    if input.dim() < 2:
-        raise IndexOutOfRangeError(f"instance_norm expects shape (N, C, *), got {tuple(input.shape)}")
-    if use_input_stats and input.shape[2:].numel() == 1:
-        raise ArgumentError(f"Expected more than 1 spatial element when training, got input size {list(input.shape)}")
-    _check_channels(input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if not use_input_stats:
-        if running_mean is None or running_var is None:
-            raise ShapeError("Expected running_mean and running_var to be defined when use_input_stats is false")
-        return _batch_norm_inference(input, weight, bias, running_mean, running_var, float(eps))
+        return _batch_norm_inference(input, weight, bias, running_mean, running_var, float(eps), "instance_norm")
     output, *statistics = _instance_norm(input, weight, bias, running_mean, running_var, momentum, float(eps))
     _update((running_mean, running_var), statistics)
     return output
