@@ -207,7 +207,7 @@ def _call_recorded(kernel: Kernel, arguments: Sequence[Any], values: list[Any]) 
         leave_x64(previous)
     if kernel.linear and not traced:
         for position, value in enumerate(values):
-            if type(value) in _CONCRETE and value.dtype.kind in "fcV":
+            if type(value) in _CONCRETE and value.dtype.kind in "fcV" and value.shape:  # a number may be a factor, as `alpha`, and costs nothing to keep
                 values[position] = Hollow(value.shape, value.dtype)
     return record(Node(kernel, values, positions, edges, vjp, None, traced), output)
 

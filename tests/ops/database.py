@@ -31,7 +31,8 @@ REASONS = {name: reason for names, reason in LEFT_OUT.items() for name in names.
 
 RANDOM = set(
     "bernoulli multinomial normal rand_like randn randn_like randint randint_like rrelu nn.functional.rrelu nn.functional.dropout nn.functional.dropout2d "
-    "nn.functional.dropout3d nn.functional.alpha_dropout nn.functional.feature_alpha_dropout".split()
+    "nn.functional.dropout3d nn.functional.alpha_dropout nn.functional.feature_alpha_dropout nn.functional.multi_head_attention_forward "
+    "nn.functional.fractional_max_pool2d nn.functional.fractional_max_pool3d".split()
 )
 UNSPECIFIED = RANDOM | {"empty", "empty_like", "new_empty"}  # only shape and dtype compare
 NAMES_ONE_OF_EQUALS = {"sort", "argsort", "topk", "kthvalue", "mode"}  # which of equal elements an index names is unspecified
@@ -103,7 +104,11 @@ def convert(x: Any) -> Any:
         return slice(convert(x.start), convert(x.stop), convert(x.step))
     if isinstance(x, dict):
         return {name: convert(value) for name, value in x.items()}
-    if isinstance(x, types.FunctionType) and x.__module__ and x.__module__.startswith("torch.nn.functional"):
+    if isinstance(x, torch.nn.Module):
+        return getattr(nr.nn, type(x).__name__)()
+    if type(x).__name__ == "LinearCrossEntropyOptions":
+        return nr.nn.LinearCrossEntropyOptions(**convert({field: getattr(x, field) for field in x.__dataclass_fields__}))
+    if callable(x) and hasattr(nr.nn.functional, getattr(x, "__name__", "")):
         return getattr(nr.nn.functional, x.__name__)
     return x
 

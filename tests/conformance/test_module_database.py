@@ -1,0 +1,119 @@
+"""Every module of PyTorch's own database: outputs, input gradients and parameter gradients, in training and evaluation. `make test-all` takes all samples."""
+
+import types
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch.testing._internal.common_modules import module_db
+
+import neurarust_jax as nr
+from neurarust_jax import nn
+from tests.ops.database import convert, leaves
+from tests.oracle import assert_same
+
+LEFT_OUT: dict[str, str] = {}  # name: reason
+DIFFERENT = {}  # (name, words of the sample's description): reason
+each_module = pytest.mark.parametrize("info", [i for i in module_db if i.name not in LEFT_OUT], ids=lambda i: i.name)
+
+
+def _samples(info, dtype, training, limit):
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = info.module_inputs_func(info, device="cpu", dtype=dtype, requires_grad=True, training=training)
+    return found if limit is None or len(found) <= limit else [found[i * len(found) // limit] for i in range(limit)]
+
+
+def _converted(x, seen=None):
+    """A constructor's or call's arguments as ours, one for one; functions written over `torch` run over `nr`."""
+    seen = {} if seen is None else seen
+    if isinstance(x, torch.Tensor):
+        return seen[id(x)] if id(x) in seen else seen.setdefault(id(x), convert(x))
+    if isinstance(x, torch.nn.Module):
+        ours = getattr(nn, type(x).__name__)
+        return ours() if not list(x.parameters()) else x
+    if isinstance(x, types.FunctionType) and x.__module__ != "torch.nn.functional" and not x.__module__.startswith("torch.nn"):
+        return types.FunctionType(x.__code__, {**x.__globals__, "torch": nr, "F": nn.functional}, x.__name__, x.__defaults__, x.__closure__)
+    if isinstance(x, torch.nn.utils.rnn.PackedSequence):
+        return nn.utils.rnn.PackedSequence(*(convert(part) if isinstance(part, torch.Tensor) else part for part in x))
+    if isinstance(x, list | tuple) and not isinstance(x, torch.Size):
+        return type(x)(_converted(element, seen) for element in x)
+    if isinstance(x, dict):
+        return {name: _converted(value, seen) for name, value in x.items()}
+    return convert(x)
+
+
+def _compare(info, sample, dtype, training):
+    made = sample.constructor_input
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = info.module_cls(*made.args, **made.kwargs).to(dtype).train(training)
+        ours = getattr(nn, info.module_cls.__name__)(*_converted(made.args), **_converted(made.kwargs)).to(convert(dtype)).train(training)
+        if not any(isinstance(p, torch.nn.parameter.UninitializedTensorMixin) for p in (*theirs.parameters(), *theirs.buffers())):
+            ours.load_state_dict(theirs.state_dict())
+        args, kwargs = sample.forward_input.args, sample.forward_input.kwargs
+        ours_args, ours_kwargs = _converted(args), _converted(kwargs)
+        y, w = ours(*ours_args, **ours_kwargs), theirs(*_copied(args), **_copied(kwargs))
+    if _random(theirs) and training:
+        assert [tuple(a.shape) for a in leaves(y)] == [tuple(b.shape) for b in leaves(w)]
+        return
+    tolerance = {torch.float32: (1e-4, 1e-5), torch.float64: (1e-7, 1e-7)}[dtype]
+    assert_same(leaves(y), leaves(w), *tolerance)
+    pairs = [(a, b) for a, b in zip(leaves(y), leaves(w), strict=True) if b.requires_grad]
+    if not pairs:
+        return
+    generator = np.random.default_rng(0)
+    cotangents = [torch.tensor(generator.standard_normal(tuple(b.shape))).to(b.dtype) for _, b in pairs]
+    theirs_in = [x for x in leaves([args, kwargs]) if x.requires_grad] + list(theirs.parameters())
+    ours_in = [x for x in leaves([ours_args, ours_kwargs]) if x.requires_grad] + list(ours.parameters())
+    assert len(ours_in) == len(theirs_in)
+    expected = torch.autograd.grad([b for _, b in pairs], [x for x in theirs_in if x.requires_grad], cotangents, allow_unused=True)
+    got = nr.autograd.grad([a for a, _ in pairs], [x for x in ours_in if x.requires_grad], [convert(c) for c in cotangents], allow_unused=True)
+    for a, b in zip(got, expected, strict=True):
+        if a is None or b is None:
+            other = b if a is None else a
+            assert other is None or not np.asarray(other.detach()).any()
+        else:
+            assert_same(a, b, *tolerance)
+
+
+def _copied(x):
+    """Arguments whose leaves in-place layers may write on."""
+    if isinstance(x, torch.Tensor):
+        return x * 1 if x.requires_grad else x
+    if isinstance(x, torch.nn.utils.rnn.PackedSequence):
+        return x
+    if isinstance(x, list | tuple):
+        return type(x)(map(_copied, x))
+    return {name: _copied(value) for name, value in x.items()} if isinstance(x, dict) else x
+
+
+def _random(module):
+    return (
+        any("Dropout" in type(m).__name__ and m.p > 0 for m in module.modules())
+        or getattr(module, "dropout", 0)
+        or type(module).__name__ in ("RReLU",)
+        or "Fractional" in type(module).__name__
+    )
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@each_module
+def test_outputs_and_gradients_equal_pytorchs(info, training, limit):
+    if not training and not info.train_and_eval_differ and limit:
+        return
+    for dtype in (torch.float64, torch.float32)[: None if limit is None else 1]:
+        failed = []
+        samples = _samples(info, dtype, training, limit and 6)
+        for sample in samples:
+            try:
+                _compare(info, sample, dtype, training)
+            except Exception as error:
+                failed.append((sample, error))
+        if failed:
+            sample, error = failed[0]
+            raise AssertionError(
+                f"{info.name} {dtype}: {len(failed)} of {len(samples)} samples fail; the first: {sample.desc or sample.constructor_input.kwargs}"
+            ) from error
