@@ -435,10 +435,7 @@ def norm_of_matrices(A: Array, ord: float | str, dim: tuple[int, ...], keepdim: 
         return norm_along(A, 2, (row, column), keepdim)
     if ord == "nuc" or ord in (2, -2):
         sizes = singular_values(matrices(jnp.moveaxis(A, (row, column), (-2, -1)), "linalg.matrix_norm"))
-        if ord == "nuc":
-            found = jnp.sum(sizes, -1)
-        else:
-            found = _extreme(sizes, -1, ord, False)
+        found = jnp.sum(sizes, -1) if ord == "nuc" else _extreme(sizes, -1, ord, False)
         return lax.expand_dims(found, sorted((row, column))) if keepdim else found
     if ord not in (1, -1, math.inf, -math.inf):
         kinds = "order" if not isinstance(ord, str) else "name"

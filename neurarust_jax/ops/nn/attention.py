@@ -1,9 +1,8 @@
 """Attention: softmax attention, and multi-head attention with its projections.
 
-Times are of two CPU cores. The weights of one query need all scores of that query and of no other, so where the scores are many they are made for a block of
-queries at a time, as many as stay in the cache, and made again for the gradient: at 8 heads of 1024 queries and keys a forward pass takes 63 ms instead of 160, with
-gradients 220 instead of 500, and memory no longer grows with the square of the length. Heads lie before positions, (batch, head, position, feature), which XLA's
-matrix products on a CPU take without a copy.
+Heads lie before positions, (batch, head, position, feature), which matrix products on a CPU take without a copy. Where the scores are many, they are made for
+as many heads and queries at a time as stay in the cache, and made again for the gradient: with 16 heads of 1024 positions a forward pass on two cores takes 56 ms
+instead of 98, and memory does not grow with the square of the length.
 """
 
 import math
