@@ -31,9 +31,17 @@ def _converted(x, seen=None):
     seen = {} if seen is None else seen
     if isinstance(x, torch.Tensor):
         return seen[id(x)] if id(x) in seen else seen.setdefault(id(x), convert(x))
+    if isinstance(x, torch.nn.TransformerEncoderLayer):
+        activation = x.activation if isinstance(x.activation, torch.nn.Module) else getattr(nn.functional, x.activation.__name__)
+        attention = x.self_attn
+        return nn.TransformerEncoderLayer(
+            attention.embed_dim, attention.num_heads, x.linear1.out_features, x.dropout.p, _converted(activation), x.norm1.eps, attention.batch_first, x.norm_first,
+            x.linear1.bias is not None,
+        )  # fmt: skip
     if isinstance(x, torch.nn.Module):
-        ours = getattr(nn, type(x).__name__)
-        return ours() if not list(x.parameters()) else x
+        return getattr(nn, type(x).__name__)()
+    if hasattr(x, "op"):  # one of ours already
+        return x
     if isinstance(x, types.FunctionType) and x.__module__ != "torch.nn.functional" and not x.__module__.startswith("torch.nn"):
         return types.FunctionType(x.__code__, {**x.__globals__, "torch": nr, "F": nn.functional}, x.__name__, x.__defaults__, x.__closure__)
     if isinstance(x, torch.nn.utils.rnn.PackedSequence):
@@ -51,9 +59,10 @@ def _compare(info, sample, dtype, training):
         warnings.simplefilter("ignore")
         theirs = info.module_cls(*made.args, **made.kwargs).to(dtype).train(training)
         ours = getattr(nn, info.module_cls.__name__)(*_converted(made.args), **_converted(made.kwargs)).to(convert(dtype)).train(training)
-        if not any(isinstance(p, torch.nn.parameter.UninitializedTensorMixin) for p in (*theirs.parameters(), *theirs.buffers())):
-            ours.load_state_dict(theirs.state_dict())
         args, kwargs = sample.forward_input.args, sample.forward_input.kwargs
+        if any(isinstance(p, torch.nn.parameter.UninitializedTensorMixin) for p in (*theirs.parameters(), *theirs.buffers())):
+            theirs(*args, **kwargs)
+        ours.load_state_dict(theirs.state_dict())
         ours_args, ours_kwargs = _converted(args), _converted(kwargs)
         y, w = ours(*ours_args, **ours_kwargs), theirs(*_copied(args), **_copied(kwargs))
     if _random(theirs) and training:
