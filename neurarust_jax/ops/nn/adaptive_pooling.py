@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...dispatch import Array, op
-from ...errors import ShapeError
+from ...errors import ArgumentError, ShapeError
 from ...tensor import Tensor
 from ..common import cast, refuse
 from .extremes import between, in_windows, placed
@@ -21,14 +21,18 @@ __all__ = [
 Sizes = int | None | tuple[int | None, ...]  # one for all spatial dimensions, or one for each; `None` keeps a size
 
 
-def _output_sizes(output_size: Sizes, sizes: tuple[int, ...], name: str) -> tuple[int, ...]:
-    wanted = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size,) * len(sizes)
-    if len(wanted) != len(sizes):
-        raise ShapeError(f"{name}: output_size must have {len(sizes)} elements, got {output_size}")
-    wanted = tuple_of(tuple(have if want is None else want for want, have in zip(wanted, sizes, strict=True)), len(sizes), "output_size")
-    if min(wanted) < 0:
+def _geometry(input: Array, output_size: Sizes, n: int, name: str, channels: bool) -> tuple[int, tuple[int, ...]]:
+    """(number of dimensions before the last `n`, the sizes wanted of those), checked."""
+    if isinstance(output_size, tuple) and input.ndim <= n > 1:
+        raise ArgumentError(f"{name}: Input dimension should be at least {n + 1}, got shape {tuple(input.shape)}")
+    lead = spatial_dims(input, n, name, channels)
+    wanted = output_size if isinstance(output_size, tuple) else (output_size,) * n
+    if len(wanted) != n:
+        raise ShapeError(f"{name}: output_size must have {n} elements, got {output_size}")
+    sizes = tuple_of(tuple(have if want is None else want for want, have in zip(wanted, input.shape[lead:], strict=True)), n, "output_size")
+    if min(sizes) < 0:
         raise ShapeError(f"{name}: elements of output_size must be greater than or equal to 0 but received {output_size}")
-    return wanted
+    return lead, sizes
 
 
 def _bounds(size: int, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -40,8 +44,7 @@ def _bounds(size: int, length: int) -> tuple[np.ndarray, np.ndarray]:
 def adaptive_max_pool(input: Array, output_size: Sizes, return_indices: bool, n: int, name: str) -> Any:
     """The maximum of each window over the last `n` dimensions, and its place if that is asked for."""
     refuse(input, "biuc", name)
-    lead = spatial_dims(input, n, name)
-    wanted = _output_sizes(output_size, input.shape[lead:], name)
+    lead, wanted = _geometry(input, output_size, n, name, True)
     if 0 in wanted:
         shape = (*input.shape[:lead], *wanted)
         return (jnp.zeros(shape, input.dtype), jnp.zeros(shape, np.int64)) if return_indices else jnp.zeros(shape, input.dtype)
@@ -58,8 +61,7 @@ def adaptive_max_pool(input: Array, output_size: Sizes, return_indices: bool, n:
 def adaptive_avg_pool(input: Array, output_size: Sizes, n: int, name: str) -> Array:
     """The mean of each window over the last `n` dimensions."""
     refuse(input, "biuc", name)
-    lead = spatial_dims(input, n, name, channels=False)
-    wanted = _output_sizes(output_size, input.shape[lead:], name)
+    lead, wanted = _geometry(input, output_size, n, name, False)
     if 0 in wanted:
         return jnp.zeros((*input.shape[:lead], *wanted), input.dtype)
     x = wide(input)

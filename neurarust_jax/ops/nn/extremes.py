@@ -5,9 +5,12 @@ each by comparing slices, in a number of steps that is the logarithm of the wind
 3 x 3 with its gradient 2 ms instead of 7), whose gradient also knows neither dilation nor NaN.
 """
 
+import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -48,15 +51,6 @@ def greater(a: Placed, b: Placed, padding: bool = False) -> Placed:
     return jnp.where(later, y, x), jnp.where(later, j, i)
 
 
-def _greater_in_any_order(a: Placed, b: Placed) -> Placed:
-    """The greater one of elements of which neither comes first as a whole."""
-    (x, i), (y, j) = a, b
-    better = (y > x) | ((y == x) & (j < i) & (j >= 0)) | (i < 0)
-    if is_inexact(y):
-        better = jnp.where(y != y, (x == x) | (j > i), better)
-    return jnp.where(better, y, x), jnp.where(better, j, i)
-
-
 def _slices(elements: Placed, axis: int, start: int, stride: int, length: int) -> Placed:
     x, places = elements
     return every(x, axis, start, stride, length), every(places, axis, start, stride, length)
@@ -72,12 +66,24 @@ def running(elements: Placed, axis: int, width: int, dilation: int = 1, padding:
     return elements
 
 
-def halved(elements: Placed, axis: int) -> Placed:
-    """The greatest along a dimension, which is dropped: by halving."""
-    while (length := elements[0].shape[axis]) > 1:
-        half = -(-length // 2)
-        elements = _greater_in_any_order(_slices(elements, axis, 0, 1, half), _slices(elements, axis, length - half, 1, half))
-    return lax.squeeze(elements[0], (axis,)), lax.squeeze(elements[1], (axis,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def along(x: Array, places: Array, axis: int) -> Placed:
+    """The greatest along a dimension, which is dropped."""
+    best = jnp.max(x, axis)
+    here = (x == jnp.expand_dims(best, axis)) & (places >= 0)
+    chosen = jnp.min(jnp.where(here, places, np.iinfo(places.dtype).max), axis)
+    if is_inexact(x):
+        last = jnp.max(jnp.where(x != x, places, -1), axis)
+        chosen = jnp.where(last >= 0, last, chosen)
+    return best, chosen
+
+
+@along.defjvp
+def _along_jvp(axis: int, primals: Any, tangents: Any) -> Any:
+    x, places = primals
+    best, chosen = along(x, places, axis)
+    tangent = jnp.sum(jnp.where(places == jnp.expand_dims(chosen, axis), tangents[0], 0), axis)
+    return (best, chosen), (tangent, np.zeros(chosen.shape, jax.dtypes.float0))
 
 
 def in_windows(elements: Placed, axis: int, kernel: int, stride: int, dilation: int, length: int, padding: bool) -> Placed:
@@ -89,7 +95,7 @@ def in_windows(elements: Placed, axis: int, kernel: int, stride: int, dilation: 
             x = x.reshape(*x.shape[:axis], length, stride, *x.shape[axis + 1 :])
             return lax.slice_in_dim(x, 0, kernel, axis=axis + 1)
 
-        return halved((apart(elements[0]), apart(elements[1])), axis + 1)
+        return along(apart(elements[0]), apart(elements[1]), axis + 1)
     width = 2 ** max(0, (kernel - 1).bit_length() - 1)  # half of the window at least: two of them cover it
     elements = running(elements, axis, width, dilation, padding)
     first = _slices(elements, axis, 0, stride, length)

@@ -11,7 +11,7 @@ from ...errors import ArgumentError, DtypeError, ShapeError
 from ...tensor import Tensor
 from ..common import cast, refuse
 from ..random import rand
-from .extremes import at, halved, placed
+from .extremes import along, at, placed
 from .sliding import Ints, at_least, spatial_dims, tuple_of
 
 __all__ = ["fractional_max_pool2d", "fractional_max_pool2d_with_indices", "fractional_max_pool3d", "fractional_max_pool3d_with_indices"]
@@ -50,7 +50,7 @@ def _fractional_max_pool(input: Array, samples: Array, kernel: tuple[int, ...], 
         starts = _starts(samples[..., order[i]], input.shape[axis], kernel[i], lengths[i])
         wanted = (starts[..., None] + jnp.arange(kernel[i], dtype=np.int32)).reshape(*starts.shape[:-1], *[1] * i, lengths[i] * kernel[i], *[1] * (n - 1 - i))
         met = [jnp.take_along_axis(x, wanted, axis) for x in elements]
-        elements = halved(tuple(x.reshape(*x.shape[:axis], lengths[i], kernel[i], *x.shape[axis + 1 :]) for x in met), axis + 1)
+        elements = along(*(x.reshape(*x.shape[:axis], lengths[i], kernel[i], *x.shape[axis + 1 :]) for x in met), axis + 1)
     values = at(input, elements[1], lead)
     return (values, cast(elements[1], np.int64)) if return_indices else values
 
