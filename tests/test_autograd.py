@@ -438,10 +438,11 @@ def test_a_functions_backward_holds_for_what_a_compiled_function_returns():
 
 
 def test_an_op_whose_annotations_are_text_is_refused():
-    from neurarust_jax.dispatch import op
+    from neurarust_jax.dispatch import OPS, op
 
-    def double(input: "Array"):  # noqa: F821
+    def doubled(input: "Array"):  # noqa: F821
         return input * 2
 
     with pytest.raises(TypeError, match="__future__"):
-        op(double, method=False)(nr.ones(2))
+        op(doubled, method=False)(nr.ones(2))
+    del OPS["doubled"]
