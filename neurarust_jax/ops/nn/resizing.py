@@ -250,7 +250,7 @@ def interpolate(
         raise ShapeError(f"Input and output sizes should be greater than 0, but got input {list(input.shape[2:])} output {list(lengths)}")
     if mode == "area":
         refuse(input, "biuc", f"adaptive_avg_pool{n}d")
-        return adaptive_avg_pool(input, lengths, n, f"adaptive_avg_pool{n}d")
+        return adaptive_avg_pool(input, tuple(lengths), n, f"adaptive_avg_pool{n}d")
     if input.dtype.kind not in "fV" and (input.dtype != np.uint8 or mode in ("linear", "trilinear")):
         refuse(input, "biuc", f"upsample_{mode.replace('-', '_')}{n}d")
     x = widened(input) if input.dtype.kind in "fV" else input
