@@ -61,6 +61,10 @@ class StateDictError(NeuraRustError, RuntimeError):
     """A state dict does not fit the module or optimizer that it is loaded into."""
 
 
+class ModelFileError(NeuraRustError, RuntimeError):
+    """A model's file is damaged, cut off, or asks for what cannot be run here."""
+
+
 class OptimizerError(NeuraRustError, RuntimeError):
     """Options of an optimizer exclude each other, or a hook of it returned what cannot be used."""
 

@@ -1,0 +1,1 @@
+"""Handlers of ONNX ops, one file for each family. `registry.find` imports them all."""
