@@ -190,8 +190,7 @@ def run_node(node: Node, inputs: list[Any], values: dict[str, Any]) -> tuple[Any
         for number in handler.static:
             if number < len(inputs) and isinstance(inputs[number], Tensor | list):
                 inputs[number] = static_value(inputs[number], f"input {number} of {node.describe()}")
-    if node.captured:
-        node = node.bind(values)
+    node = node.bind(values)
     try:
         results = run_now(handler.function, node, *inputs) if known else handler.function(node, *inputs)
     except NeuraRustError as error:

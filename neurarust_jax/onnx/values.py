@@ -110,4 +110,5 @@ def apply(function: Callable, *arrays: Any, **static: Any) -> Any:
 def run_now(function: Callable, *arguments: Any) -> Any:
     """Call a function outside of any transformation, and give its results as NumPy arrays."""
     with outside_traces():
-        return as_numpy(function(*arguments))
+        results = function(*arguments)
+        return tuple(map(as_numpy, results)) if isinstance(results, tuple) else as_numpy(results)
