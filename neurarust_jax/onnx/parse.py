@@ -106,9 +106,18 @@ class Parser:
         if handler is None:
             self.unknown[domain, proto.op_type, version] = None
             handler = _UNKNOWN
+        if (domain, proto.op_type) == ("ai.onnx.preview.training", "Gradient"):
+            attributes["graph"] = self._differentiated(proto, attributes, scope, steps)
         outputs = [self.fresh(name) if name else "" for name in proto.output]
         scope.update((name, own) for name, own in zip(proto.output, outputs, strict=True) if name)
         steps.append(Node(proto.op_type, domain, version, proto.name, inputs, outputs, attributes, handler))
+
+    def _differentiated(self, proto: Any, attributes: Mapping[str, Any], scope: Scope, steps: list[Node]) -> Graph:
+        """What a `Gradient` node differentiates: the steps from its `xs` and `zs` to its `y`."""
+        names = [*attributes.get("xs", ()), *attributes.get("zs", ())]
+        what = f"an attribute of node {proto.name!r} (Gradient)"
+        inputs, output = [self._look_up(name, scope, what) for name in names], self._look_up(attributes.get("y", ""), scope, what)
+        return Graph("gradient", inputs, [output], [s for s in steps if not set(inputs).intersection(s.outputs)], names, [attributes.get("y", "")])
 
     def _call(self, function: Any, proto: Any, inputs: list[str], attributes: dict[str, Any], scope: Scope, steps: list[Node], calls: tuple[Any, ...]) -> None:
         """Expand a call of one of the model's functions."""

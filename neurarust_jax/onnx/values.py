@@ -1,7 +1,7 @@
 """Values that pass between nodes of an ONNX graph, and how a handler works on them.
 
 A value is a `Tensor` if it depends on inputs or parameters, a NumPy array if it is known while tracing (of `object` for strings), a list for a sequence,
-and `None` for an input left out or an empty optional.
+and `None` for an input left out or an empty optional. Maps are dicts of plain numbers or strings.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def shape_of(value: Any) -> tuple[int, ...]:
 
 def as_tensor(value: Any) -> Any:
     """A NumPy or JAX array as a `Tensor` of the very same dtype; strings stay an object array, a list becomes one of tensors, `None` stays."""
-    if value is None or isinstance(value, Tensor):
+    if value is None or isinstance(value, Tensor | dict):
         return value
     if isinstance(value, list | tuple):
         return [as_tensor(v) for v in value]
