@@ -141,6 +141,16 @@ def _convert(argument: Any) -> Any:
     return array_from(argument)
 
 
+listener: Callable[[Kernel, list[Any]], Any] | None = None
+"""Takes the place of running a kernel in this process, where an export or a counter wants to know which ops run on what."""
+
+
+def run_kernel(kernel: Kernel, values: Sequence[Any]) -> Any:
+    """Run a kernel on values, eagerly or traced, whoever listens."""
+    with dtypes.x64():
+        return _wrap_outputs(kernel.run(*values))
+
+
 def call(kernel: Kernel, arguments: Sequence[Any]) -> Any:
     """Run a kernel on tensors, arrays and numbers: eagerly, recorded or traced, as they demand."""
     values = []
@@ -157,6 +167,8 @@ def call(kernel: Kernel, arguments: Sequence[Any]) -> Any:
             values.append(_convert(argument))
     if recording and mode.grad:
         return _call_recorded(kernel, arguments, values)
+    if listener is not None:
+        return listener(kernel, values)
     previous = enter_x64(True)
     try:
         output = kernel.run(*values)
@@ -377,7 +389,7 @@ def _hashable(value: Any) -> bool:
 
 def _public_function(op: Op) -> Callable:
     """The function that users call. Its code is generated at the first call, so that an op costs nothing to import."""
-    namespace = {"_op": op, "_kernels": op.kernels, "_call": call, "_named": _named, "_generate": _generate}
+    namespace = {"_op": op, "_kernels": op.kernels, "_call": call, "_named": _named, "_generate": _generate, "_is_symbolic": jax.export.is_symbolic_dim}
     public = types.FunctionType(_at_first_call.__code__, namespace, op.name.rpartition(".")[2])
     functools.update_wrapper(public, op.function)
     public.op = op  # type: ignore[attr-defined]
@@ -396,7 +408,7 @@ def _generate(op: Op) -> Callable:
         if p.kind == "shape":
             signature.append(f"*{p.name}")
             keyword_only = True
-            before.append(f"if len({p.name}) == 1 and not isinstance({p.name}[0], int): {p.name} = {p.name}[0]")
+            before.append(f"if len({p.name}) == 1 and not isinstance({p.name}[0], int) and not _is_symbolic({p.name}[0]): {p.name} = {p.name}[0]")
             if p.default is not _REQUIRED:
                 before.append(f"elif not {p.name}: {p.name} = _default_{p.name}")
                 namespace[f"_default_{p.name}"] = p.default

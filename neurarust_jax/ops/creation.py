@@ -141,18 +141,23 @@ def _filled(value: Array | float, size: tuple[int, ...], dtype: dtypes.dtype) ->
 
 def size_of(size: Sequence[Any]) -> tuple[int, ...]:
     """A shape given as separate ints or as one sequence."""
-    if len(size) == 1 and not isinstance(size[0], int):
+    if len(size) == 1 and not isinstance(size[0], int) and not jax.export.is_symbolic_dim(size[0]):
         (size,) = size
         if isinstance(size, Tensor | np.ndarray | np.generic):
             size = size.tolist()
             size = size if isinstance(size, list) else [size]
     try:
-        size = tuple(int(length) for length in size)
+        size = tuple(map(_length, size))
     except TypeError:
         raise ArgumentTypeError(f"a size is a sequence of ints, got {size!r}") from None
     if any(length < 0 for length in size):
         raise ArgumentError(f"Trying to create tensor with negative dimension: {list(size)}")
     return size
+
+
+def _length(x: Any) -> int:
+    """A length as an int, or the symbol that it is while a model is exported for any length."""
+    return x if jax.export.is_symbolic_dim(x) else int(x)
 
 
 def _maker(name: str, value: float, doc: str):
@@ -318,18 +323,18 @@ def arange(
     if end is None:
         start, end = 0, start
     start, end, step = (_number(x, "arange") for x in (0 if start is None else start, end, step))
-    integers = all(isinstance(x, int) for x in (start, end, step))
+    integers = all(isinstance(x, int) or jax.export.is_symbolic_dim(x) for x in (start, end, step))
     inferred = dtypes.int64 if integers else dtypes.get_default_dtype()
     chosen = inferred if dtype is None else dtypes.as_dtype(dtype)
     if step == 0:
         raise ArgumentError("step must be nonzero")
     if chosen is dtypes.int64:  # PyTorch counts whole numbers here, but not for the other integer dtypes
-        start, end, step, integers = int(start), int(end), int(step), True
+        start, end, step, integers = _length(start), _length(end), _length(step), True
         if step == 0:
             raise ArgumentError("step must be nonzero: dtype=int64 makes it a whole number first")
     if (end - start) * step < 0:
         raise ArgumentError(f"upper bound and lower bound inconsistent with step sign: from {start} to {end} by {step}")
-    length = max(0, -int((start - end) // step)) if integers else int(np.ceil((end - start) / step))
+    length = jax.core.max_dim(0, -_length((start - end) // step)) if integers else int(np.ceil((end - start) / step))
     return finish(_arange(start, step, length, chosen), device, requires_grad)
 
 
@@ -342,7 +347,7 @@ def range(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None, 
 
 
 def _number(x: Any, function: str) -> Any:
-    if isinstance(x, bool | int | float):
+    if isinstance(x, bool | int | float) or jax.export.is_symbolic_dim(x):
         return x
     if isinstance(x, Tensor | np.generic | np.ndarray | jax.Array):
         return x.item()

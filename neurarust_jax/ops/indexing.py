@@ -148,10 +148,12 @@ def _dims_of(part: Any) -> int:
 
 
 def _analyze_slice(part: slice, dim: int, length: int, pattern: list[Any], dynamic: list[Any]) -> int:
-    bounds = [None if b is None else b if isinstance(b, int) else int(b) for b in (part.start, part.stop, part.step)]
+    bounds = [None if b is None else b if isinstance(b, int) or jax.export.is_symbolic_dim(b) else int(b) for b in (part.start, part.stop, part.step)]
     step = 1 if bounds[2] is None else bounds[2]
     if step <= 0:
         raise IndexOutOfRangeError(f"step must be greater than zero, got {step}; write x.flip({dim}) to reverse a dimension")
+    if any(map(jax.export.is_symbolic_dim, (length, *bounds))):
+        return _analyze_symbolic_slice(bounds[0], bounds[1], step, length, pattern, dynamic)
     start, stop, _ = slice(bounds[0], bounds[1]).indices(length)
     if start == 0 and stop == length and step == 1:
         pattern.append(":")
@@ -161,6 +163,28 @@ def _analyze_slice(part: slice, dim: int, length: int, pattern: list[Any], dynam
     else:
         pattern.append(("step", start, max(stop, start), step))
     return 1
+
+
+def _analyze_symbolic_slice(start: Any, stop: Any, step: int, length: Any, pattern: list[Any], dynamic: list[Any]) -> int:
+    """The same where a bound or the length is a symbol, as when a model is exported for any length."""
+    start, stop = 0 if start is None else _clamped(start, length), length if stop is None else _clamped(stop, length)
+    if start == 0 and stop == length and step == 1:
+        pattern.append(":")
+    elif step == 1:
+        pattern.append(("slice", jax.core.max_dim(stop - start, 0)))
+        dynamic.append(start)
+    else:
+        pattern.append(("step", start, jax.core.max_dim(stop, start), step))
+    return 1
+
+
+def _clamped(bound: Any, length: Any) -> Any:
+    """A bound of a slice as a place from 0 to `length`."""
+    if isinstance(bound, int):
+        negative = bound < 0
+    else:
+        negative = jax.core.max_dim(bound, 0) == 0  # a symbol counts as positive unless it cannot be
+    return jax.core.max_dim(bound + length, 0) if negative else jax.core.min_dim(bound, length)
 
 
 def _nonzero(mask: Any, dim: int, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:

@@ -71,7 +71,7 @@ def attend(
         query = query.reshape(*shape[:-3], heads, groups * length, shape[-1])
         position = None if position is None else jnp.tile(position, groups)
         mask, dropped = (_over_groups(m, heads, groups, length) for m in (mask, dropped))
-    lead = np.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+    lead = broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
     if 0 in (*lead, *query.shape[-2:-1], keys, value.shape[-1]):
         output = jnp.zeros((*lead, query.shape[-2], value.shape[-1]), query.dtype)
     else:
@@ -258,7 +258,7 @@ def scaled_dot_product_attention(
     _check_probability(dropout_p)
     dropped = None
     if dropout_p > 0:
-        lead = query.shape[:-2] if enable_gqa else np.broadcast_shapes(tuple(query.shape[:-2]), tuple(key.shape[:-2]))
+        lead = query.shape[:-2] if enable_gqa else broadcast_shapes(query.shape[:-2], key.shape[:-2])
         dropped = draw(dropout_mask, None, (*lead, query.shape[-2], key.shape[-2]), 1.0 - dropout_p)
     return _attention(query, key, value, attn_mask, dropped, is_causal, None if scale is None else float(scale), 1.0 - float(dropout_p), enable_gqa)
 

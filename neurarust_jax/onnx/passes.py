@@ -1,0 +1,258 @@
+"""What is done to a finished graph: nodes that do nothing removed, equal ones made one, some joined, and what leads to no output dropped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .builder import Graph, Node, Value
+
+_RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"}
+
+
+def optimize(graph: Graph, fold_batch_norm: bool = False) -> None:
+    """All passes, until nothing changes."""
+    drop_dead(graph)
+    if fold_batch_norm:
+        fold_batch_norms(graph)
+    while any([_remove_identities(graph), _merge_equal(graph), _join_transposes(graph), _join_reshapes(graph), _make_gemms(graph)]):
+        drop_dead(graph)
+    for inner in (inner for node in graph.nodes for inner in node.subgraphs()):
+        optimize(inner)
+
+
+# --- names ---------------------------------------------------------------------------------------------------------------
+
+
+def rename(graph: Graph, names: Mapping[str, str]) -> None:
+    """Other names for values wherever they are made or used."""
+    for node in graph.nodes:
+        node.inputs = [names.get(i, i) for i in node.inputs]
+        node.outputs = [names.get(o, o) for o in node.outputs]
+        for inner in node.subgraphs():
+            rename(inner, names)
+            inner.outputs = [inner.values[names[v.name]] if v.name in names else v for v in inner.outputs]
+
+
+def replace(graph: Graph, old: str, new: str) -> None:
+    """Use one value in place of another."""
+    for node in graph.nodes:
+        node.inputs = [new if i == old else i for i in node.inputs]
+        for inner in node.subgraphs():
+            replace(inner, old, new)
+            inner.outputs = [inner.values[new] if v.name == old else v for v in inner.outputs]
+
+
+def uses(graph: Graph) -> Counter[str]:
+    """How often each value is used, here and in graphs inside."""
+    count: Counter[str] = Counter(v.name for v in graph.outputs)
+    for node in graph.nodes:
+        count.update(i for i in node.inputs if i)
+        for inner in node.subgraphs():
+            count.update(uses(inner))
+    return count
+
+
+def _outputs(graph: Graph) -> set[str]:
+    return {v.name for v in graph.outputs}
+
+
+def _makers(graph: Graph) -> dict[str, Node]:
+    return {o: node for node in graph.nodes for o in node.outputs if o}
+
+
+# --- what leads nowhere ----------------------------------------------------------------------------------------------------
+
+
+def drop_dead(graph: Graph) -> None:
+    """Remove nodes and initializers that no output depends on."""
+    for inner in (inner for node in graph.nodes for inner in node.subgraphs()):
+        drop_dead(inner)
+    while True:
+        used = uses(graph)
+        kept = [node for node in graph.nodes if any(o and used[o] for o in node.outputs)]
+        for node in kept:
+            node.outputs = [o if used[o] else "" for o in node.outputs] if len(node.outputs) > 1 and _may_lack_outputs(node) else node.outputs
+            while len(node.outputs) > 1 and not node.outputs[-1]:
+                node.outputs.pop()
+        if len(kept) == len(graph.nodes):
+            break
+        graph.nodes = kept
+    if graph.parent is None:
+        used = uses(graph)
+        for name in [n for n in graph.initializers if not used[n]]:
+            del graph.initializers[name]
+
+
+def _may_lack_outputs(node: Node) -> bool:
+    return node.op_type in ("LSTM", "GRU", "RNN", "MaxPool", "Dropout", "LayerNormalization", "Unique", "Attention")
+
+
+# --- what does nothing -----------------------------------------------------------------------------------------------------
+
+
+def _remove_identities(graph: Graph) -> bool:
+    """Remove nodes whose output is their input."""
+    outputs, changed = _outputs(graph), False
+    makers, used = _makers(graph), uses(graph)
+    for node in list(graph.nodes):
+        if not _is_identity(graph, node):
+            continue
+        source, result = node.inputs[0], node.outputs[0]
+        if result not in outputs:
+            graph.nodes.remove(node)
+            replace(graph, result, source)
+        elif source in makers and source not in outputs and used[source] == 1 and graph.parent is None and len(makers[source].outputs) == 1:
+            graph.nodes.remove(node)
+            makers[source].outputs[0] = result
+        else:
+            continue
+        return _remove_identities(graph) or True
+    return changed
+
+
+def _is_identity(graph: Graph, node: Node) -> bool:
+    if node.domain or not node.inputs or not node.inputs[0]:
+        return False
+    source, result = graph.values[node.inputs[0]], graph.values[node.outputs[0]]
+    if node.op_type == "Identity":
+        return True
+    if node.op_type == "Cast":
+        return source.dtype == result.dtype
+    if node.op_type == "Transpose":
+        order = node.attributes["perm"]
+        return list(order) == sorted(order)
+    if node.op_type in ("Reshape", "Expand"):
+        return _same_shape(source, result)
+    return node.op_type == "Concat" and len(node.inputs) == 1
+
+
+def _same_shape(a: Value, b: Value) -> bool:
+    return a.shape is not None and b.shape is not None and [str(d) for d in a.shape] == [str(d) for d in b.shape]
+
+
+# --- equal nodes -----------------------------------------------------------------------------------------------------------
+
+
+def _merge_equal(graph: Graph) -> bool:
+    """Make nodes one that compute the same."""
+    seen: dict[Any, Node] = {}
+    outputs, changed = _outputs(graph), False
+    for node in list(graph.nodes):
+        if node.subgraphs() or node.op_type in _RANDOM or any(o in outputs for o in node.outputs):
+            continue
+        key = (node.op_type, node.domain, tuple(node.inputs), len(node.outputs), tuple(sorted((k, _key(v)) for k, v in node.attributes.items())))
+        first = seen.setdefault(key, node)
+        if first is node:
+            continue
+        for old, new in zip(node.outputs, first.outputs, strict=True):
+            if old and new:
+                replace(graph, old, new)
+            elif old:
+                first.outputs[node.outputs.index(old)] = old
+                continue
+        graph.nodes.remove(node)
+        changed = True
+    return changed
+
+
+def _key(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    return tuple(value) if isinstance(value, list) else value
+
+
+# --- joining ---------------------------------------------------------------------------------------------------------------
+
+
+def _join_transposes(graph: Graph) -> bool:
+    """A transpose of a transpose as one."""
+    makers, changed = _makers(graph), False
+    for node in graph.nodes:
+        before = makers.get(node.inputs[0]) if node.op_type == "Transpose" else None
+        if before is not None and before.op_type == "Transpose":
+            node.attributes["perm"] = [before.attributes["perm"][i] for i in node.attributes["perm"]]
+            node.inputs[0] = before.inputs[0]
+            changed = True
+    return changed
+
+
+_KEEP_ORDER = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+
+
+def _join_reshapes(graph: Graph) -> bool:
+    """Only the last of several changes of shape in a row, where it says its shape in full."""
+    makers, changed = _makers(graph), False
+    for node in graph.nodes:
+        if node.op_type != "Reshape":
+            continue
+        before = makers.get(node.inputs[0])
+        target = graph.values[node.inputs[1]].constant
+        if before is None or before.op_type not in _KEEP_ORDER or target is None or (0 in target and not node.attributes.get("allowzero")):
+            continue
+        node.inputs[0] = before.inputs[0]
+        changed = True
+    return changed
+
+
+def _make_gemms(graph: Graph) -> bool:
+    """A product of two matrices and a constant added to it as one Gemm."""
+    makers, used, outputs = _makers(graph), uses(graph), _outputs(graph)
+    for node in graph.nodes:
+        if node.op_type != "Add":
+            continue
+        for place in (0, 1):
+            product = makers.get(node.inputs[place])
+            if product is None or product.op_type != "MatMul" or used[product.outputs[0]] != 1 or product.outputs[0] in outputs:
+                continue
+            a, b = (graph.values[i] for i in product.inputs)
+            bias, result = graph.values[node.inputs[1 - place]], graph.values[node.outputs[0]]
+            matrices = all(v.shape is not None and len(v.shape) == 2 for v in (a, b, result))
+            if not matrices or b.constant is None or bias.constant is None or a.dtype not in (np.float16, np.float32, np.float64) or bias.ndim > 2:
+                continue
+            node.op_type, node.inputs = "Gemm", [a.name, b.name, bias.name]
+            graph.nodes.remove(product)
+            return True
+    return False
+
+
+# --- batch normalization ---------------------------------------------------------------------------------------------------
+
+
+def fold_batch_norms(graph: Graph) -> None:
+    """Multiply batch normalization into the weights of the convolution before it."""
+    makers, used = _makers(graph), uses(graph)
+    for node in list(graph.nodes):
+        before = makers.get(node.inputs[0]) if node.op_type == "BatchNormalization" else None
+        if before is None or before.op_type not in ("Conv", "ConvTranspose") or used[before.outputs[0]] != 1 or node.attributes.get("training_mode"):
+            continue
+        weight, bias = graph.values[before.inputs[1]], graph.values[before.inputs[2]] if len(before.inputs) > 2 else None
+        scale, shift, mean, variance = (graph.values[i].constant for i in node.inputs[1:5])
+        if weight.constant is None or (bias is not None and bias.constant is None) or any(x is None for x in (scale, shift, mean, variance)):
+            continue
+        if before.op_type == "ConvTranspose" and before.attributes.get("group", 1) != 1:
+            continue
+        factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + node.attributes.get("epsilon", 1e-5))  # type: ignore[union-attr]
+        old = np.zeros(len(factor)) if bias is None else bias.constant.astype(np.float64)  # type: ignore[union-attr]
+        axis = 0 if before.op_type == "Conv" else 1
+        by_channel = factor.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
+        stem = weight.name.removesuffix(".weight")
+        dtype = weight.dtype
+        new_weight = graph.weight(f"{stem}.weight" if used[weight.name] > 1 else _freed(graph, weight), (weight.constant * by_channel).astype(dtype))
+        name = f"{stem}.bias" if bias is None else _freed(graph, bias) if used[bias.name] == 1 else f"{stem}.bias"
+        new_bias = graph.weight(name, ((old - mean) * factor + shift).astype(dtype))
+        before.inputs = [before.inputs[0], new_weight.name, new_bias.name]
+        before.outputs = node.outputs[:1]
+        graph.nodes.remove(node)
+        drop_dead(graph)
+
+
+def _freed(graph: Graph, value: Value) -> str:
+    """The name of a value that is about to be replaced, made free."""
+    graph.initializers.pop(value.name, None)
+    graph.values.pop(value.name, None)
+    graph._counts.pop(value.name, None)
+    return value.name
