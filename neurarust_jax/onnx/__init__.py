@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import backend, registry
+    from .dynamic import Dim
+    from .exporter import export
     from .model import OnnxModule, load
+    from .serialization import OnnxProgram
 
-__all__ = ["OnnxModule", "backend", "load", "registry"]
+__all__ = ["Dim", "OnnxModule", "OnnxProgram", "backend", "export", "load", "registry"]
 
-_HOMES = {"load": "model", "OnnxModule": "model"}
+_HOMES = {"load": "model", "OnnxModule": "model", "export": "exporter", "Dim": "dynamic", "OnnxProgram": "serialization"}
 _FILES = ("backend", "registry")
 
 

@@ -345,8 +345,8 @@ class Graph:
         key = f"{value.name}[{start}:{end}]"
         if key not in self._dim_values:
             whole = start == 0 and end == value.ndim
-            attributes = {} if whole else {"start": start, "end": end}
-            self._dim_values[key] = self.add("Shape", value, dtype=np.int64, shape=(end - start,), **attributes)
+            bounds = (None, None) if whole else (start, end)
+            self._dim_values[key] = self.add("Shape", value, dtype=np.int64, shape=(end - start,), start=bounds[0], end=bounds[1])
         return self._dim_values[key]
 
     def dim(self, dim: Any) -> Value:

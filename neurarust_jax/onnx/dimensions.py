@@ -68,9 +68,7 @@ def shapes_by_samples(function_at: Callable[[Mapping[str, int]], Callable], valu
     samples = [dict(zip(names, (_SAMPLES[i % 4][(s + i // 4) % 6] for i in range(len(names))), strict=True)) for s in range(6)]
     results = []
     for sample in samples:
-        arguments = [
-            jax.ShapeDtypeStruct(concrete(shape, sample), v.dtype) if isinstance(v, jax.Array) else v for v, shape in zip(values, shapes, strict=True)
-        ]
+        arguments = [jax.ShapeDtypeStruct(concrete(shape, sample), v.dtype) if isinstance(v, jax.Array) else v for v, shape in zip(values, shapes, strict=True)]
         try:
             results.append(jax.eval_shape(function_at(sample), *arguments))
         except Exception:  # whatever the op finds wrong with these lengths

@@ -119,7 +119,9 @@ def export(
     if optimize:
         passes.optimize(graph, fold_batch_norm=fold_batch_norm)
     passes.drop_dead(graph)
-    program = to_model(graph, metadata=metadata, weights_as_inputs=keep_initializers_as_inputs or not export_params, with_weights=export_params, written=shapes.written)
+    program = to_model(
+        graph, metadata=metadata, weights_as_inputs=keep_initializers_as_inputs or not export_params, with_weights=export_params, written=shapes.written
+    )
     program.guards = shapes.assumed
     if verbose:
         print(program)

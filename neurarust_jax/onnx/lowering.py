@@ -1,5 +1,8 @@
-"""From jaxprs to nodes. An equation that stands for a call of an op goes to the op's converter; where there is none, what the op computes is entered, down to
-JAX's primitives, for each of which a function under `@primitive` says its nodes. Equations over constants are computed here and now."""
+"""From jaxprs to nodes.
+
+An equation that stands for a call of an op goes to the op's converter; where there is none, what the op computes is entered, down to JAX's primitives, for each of which
+a function under `@primitive` says its nodes. Equations over constants are computed here and now.
+"""
 
 from __future__ import annotations
 
@@ -140,7 +143,7 @@ class Lowering:
         """An array as a constant; parameters and buffers under their own names."""
         name = self.weights.get(id(array))
         if name is None:
-            return self.graph.constant(_as_numpy(array), None if dtype is None or jax.dtypes.issubdtype(dtype, jax.dtypes.extended) else dtype)
+            return self.graph.constant(_as_numpy(array), None if dtype is None or jax.numpy.issubdtype(dtype, jax.dtypes.extended) else dtype)
         found = self.graph.values.get(name)
         return self.graph.weight(name, np.asarray(array)) if found is None else found
 
@@ -157,7 +160,7 @@ class Lowering:
         finally:
             self.graph.scope, self.op = outer_scope, outer_op
         for value, variable in zip(outputs, equation.outvars, strict=True):
-            if value.name and not jax.dtypes.issubdtype(variable.aval.dtype, jax.dtypes.extended):
+            if value.name and not jax.numpy.issubdtype(variable.aval.dtype, jax.dtypes.extended):
                 self._check(value, variable.aval, equation, call)
         return outputs
 
@@ -227,13 +230,15 @@ class Lowering:
 
     def _folded(self, equation: Any, inputs: list[Value]) -> list[Value] | None:
         """The outputs computed here."""
-        if any(jax.dtypes.issubdtype(v.aval.dtype, jax.dtypes.extended) for v in (*equation.outvars, *equation.invars)):
+        if any(jax.numpy.issubdtype(v.aval.dtype, jax.dtypes.extended) for v in (*equation.outvars, *equation.invars)):
             return None
         arrays = [v.constant for v in inputs]
         with jax.ensure_compile_time_eval(), dtypes.x64():
             function = jax.core.eval_jaxpr
-            outputs = equation.primitive.bind(*map(jax.numpy.asarray, arrays), **equation.params) if not _ENTERED.get(equation.primitive.name) else function(
-                *_opened(equation.params[_ENTERED[equation.primitive.name]]), *map(jax.numpy.asarray, arrays)
+            outputs = (
+                equation.primitive.bind(*map(jax.numpy.asarray, arrays), **equation.params)
+                if not _ENTERED.get(equation.primitive.name)
+                else function(*_opened(equation.params[_ENTERED[equation.primitive.name]]), *map(jax.numpy.asarray, arrays))
             )
         outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
         sources = [v for v in inputs if v.weight]
@@ -264,6 +269,6 @@ def _at(place: Any, inputs: list[Value]) -> Any:
 
 
 def _as_numpy(array: Any) -> np.ndarray:
-    if isinstance(array, jax.Array) and jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+    if isinstance(array, jax.Array) and jax.numpy.issubdtype(array.dtype, jax.dtypes.prng_key):
         array = jax.random.key_data(array)
     return np.asarray(array)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .builder import Graph, Node, Value
+from .builder import Graph, Node, Value, element_type
 
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"}
 
@@ -18,7 +18,7 @@ def optimize(graph: Graph, fold_batch_norm: bool = False) -> None:
     drop_dead(graph)
     if fold_batch_norm:
         fold_batch_norms(graph)
-    while any([_remove_identities(graph), _merge_equal(graph), _join_transposes(graph), _join_reshapes(graph), _make_gemms(graph)]):
+    while any([_fold_constants(graph), _remove_identities(graph), _merge_equal(graph), _join_transposes(graph), _join_reshapes(graph), _make_gemms(graph)]):
         drop_dead(graph)
     for inner in (inner for node in graph.nodes for inner in node.subgraphs()):
         optimize(inner)
@@ -134,6 +134,54 @@ def _same_shape(a: Value, b: Value) -> bool:
     return a.shape is not None and b.shape is not None and [str(d) for d in a.shape] == [str(d) for d in b.shape]
 
 
+# --- constants -----------------------------------------------------------------------------------------------------------
+
+_FOLDED_AT_MOST = 4096  # elements
+
+
+def _fold_constants(graph: Graph) -> bool:
+    """Compute nodes whose inputs are all known. What was large has been computed before there were nodes."""
+    outputs, changed = _outputs(graph), False
+    for node in list(graph.nodes):
+        values = [graph.values[i] for i in node.inputs if i]
+        if node.domain or node.op_type in _RANDOM or node.subgraphs() or len(node.outputs) != 1 or node.outputs[0] in outputs or not values:
+            continue
+        if any(v.constant is None or v.weight or v.constant.size > _FOLDED_AT_MOST for v in values):
+            continue
+        array = _computed(graph, node)
+        if array is None:
+            continue
+        graph.nodes.remove(node)
+        replace(graph, node.outputs[0], graph.constant(array).name)
+        changed = True
+    return changed
+
+
+def _computed(graph: Graph, node: Node) -> np.ndarray | None:
+    """The output of a node over constants."""
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    from .serialization import node_proto
+
+    result = graph.values[node.outputs[0]]
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [node_proto(node, {})],
+            "constant",
+            [onnx.helper.make_tensor_value_info(i, element_type(graph.values[i].dtype), None) for i in dict.fromkeys(node.inputs) if i],
+            [onnx.helper.make_tensor_value_info(result.name, element_type(result.dtype), None)],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", graph.opset)],
+    )
+    try:
+        (array,) = ReferenceEvaluator(model).run(None, {i: graph.values[i].constant for i in node.inputs if i})
+    except Exception:  # the reference has no such operator, or not for these types: the node stays
+        return None
+    array = np.asarray(array)
+    return array if array.dtype == result.dtype and array.size <= _FOLDED_AT_MOST else None
+
+
 # --- equal nodes -----------------------------------------------------------------------------------------------------------
 
 
@@ -231,11 +279,11 @@ def fold_batch_norms(graph: Graph) -> None:
             continue
         weight, bias = graph.values[before.inputs[1]], graph.values[before.inputs[2]] if len(before.inputs) > 2 else None
         scale, shift, mean, variance = (graph.values[i].constant for i in node.inputs[1:5])
-        if weight.constant is None or (bias is not None and bias.constant is None) or any(x is None for x in (scale, shift, mean, variance)):
+        if weight.constant is None or (bias is not None and bias.constant is None) or scale is None or shift is None or mean is None or variance is None:
             continue
         if before.op_type == "ConvTranspose" and before.attributes.get("group", 1) != 1:
             continue
-        factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + node.attributes.get("epsilon", 1e-5))  # type: ignore[union-attr]
+        factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + node.attributes.get("epsilon", 1e-5))
         old = np.zeros(len(factor)) if bias is None else bias.constant.astype(np.float64)  # type: ignore[union-attr]
         axis = 0 if before.op_type == "Conv" else 1
         by_channel = factor.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])

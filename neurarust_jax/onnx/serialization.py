@@ -82,7 +82,12 @@ class OnnxProgram:
 
 
 def to_model(
-    graph: Graph, *, metadata: Mapping[str, str] | None = None, with_weights: bool = True, weights_as_inputs: bool = False, written: Mapping[str, str] | None = None
+    graph: Graph,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    with_weights: bool = True,
+    weights_as_inputs: bool = False,
+    written: Mapping[str, str] | None = None,
 ) -> OnnxProgram:
     """The model of a finished graph.
 
@@ -126,14 +131,15 @@ def _all_nodes(graph: Graph) -> list[Node]:
 def _graph_proto(graph: Graph, name: str, names: Mapping[str, str]) -> Any:
     import onnx
 
-    nodes = [_node_proto(node, names) for node in graph.nodes]
+    nodes = [node_proto(node, names) for node in graph.nodes]
     outputs = {v.name for v in graph.outputs}
     made = [graph.values[o] for node in graph.nodes for o in node.outputs if o and o not in outputs]
     infos = [_value_info(v, names) for v in made if v.shape is not None]
     return onnx.helper.make_graph(nodes, name, [_value_info(v, names) for v in graph.inputs], [_value_info(v, names) for v in graph.outputs], value_info=infos)
 
 
-def _node_proto(node: Node, names: Mapping[str, str]) -> Any:
+def node_proto(node: Node, names: Mapping[str, str]) -> Any:
+    """The protocol buffer of a node."""
     import onnx
 
     made = onnx.helper.make_node(node.op_type, node.inputs, node.outputs, name=f"node_{next(o for o in node.outputs if o)}", domain=node.domain or None)

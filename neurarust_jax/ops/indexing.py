@@ -180,10 +180,7 @@ def _analyze_symbolic_slice(start: Any, stop: Any, step: int, length: Any, patte
 
 def _clamped(bound: Any, length: Any) -> Any:
     """A bound of a slice as a place from 0 to `length`."""
-    if isinstance(bound, int):
-        negative = bound < 0
-    else:
-        negative = jax.core.max_dim(bound, 0) == 0  # a symbol counts as positive unless it cannot be
+    negative = bound < 0 if isinstance(bound, int) else jax.core.max_dim(bound, 0) == 0  # a symbol counts as positive unless it cannot be
     return jax.core.max_dim(bound + length, 0) if negative else jax.core.min_dim(bound, length)
 
 

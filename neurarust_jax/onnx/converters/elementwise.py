@@ -45,7 +45,9 @@ def _scaled(g: Graph, x: Value, alpha: Value | None) -> Value:
     return x if alpha is None or is_constant(alpha, 1) else g.add("Mul", x, g.cast(alpha, x.dtype))
 
 
-@converter("add", cases=[case("nr.add(x, y)", "Add", x=(2, 3), y=(3,)), case("x + 1", "Add", x=(2, 3)), case("nr.add(x, y, alpha=2.5)", "Add Mul", x=(2, 3), y=(2, 1))])
+@converter(
+    "add", cases=[case("nr.add(x, y)", "Add", x=(2, 3), y=(3,)), case("x + 1", "Add", x=(2, 3)), case("nr.add(x, y, alpha=2.5)", "Add Mul", x=(2, 3), y=(2, 1))]
+)
 def add(g: Graph, input: Value, other: Value, alpha: Value | None) -> Value:
     input, other = in_result_dtype(g, input, other)
     if input.dtype == bool:
@@ -84,7 +86,13 @@ def _reverse_divide(g: Graph, input: Value, other: Value) -> Value:
     return g.add("Div", other, input)
 
 
-@converter("div", cases=[case("nr.div(x, y, rounding_mode='floor')", "Div Floor", x=(2, 3), y=(3,)), case("nr.div(n, 4, rounding_mode='trunc')", "Div", n=("below", 9, 2, 3))])
+@converter(
+    "div",
+    cases=[
+        case("nr.div(x, y, rounding_mode='floor')", "Div Floor", x=(2, 3), y=(3,)),
+        case("nr.div(n, 4, rounding_mode='trunc')", "Div", n=("below", 9, 2, 3)),
+    ],
+)
 def div(g: Graph, input: Value, other: Value, rounding_mode: str | None) -> Value:
     input, other = in_result_dtype(g, input, other)
     if rounding_mode == "floor":
@@ -153,7 +161,15 @@ def pow(g: Graph, input: Value, exponent: Value) -> Value | None:
     return g.add("Pow", *in_result_dtype(g, input, exponent))
 
 
-@converter("_pow_by_constant", cases=[case("x ** 2", "Mul", x=(2, 3)), case("x ** -1", "Reciprocal", x=(2, 3)), case("x.abs() ** 1.5", "Abs Pow", x=(2, 3)), case("x.abs() ** 0.5", "Abs Sqrt", x=(2,))])
+@converter(
+    "_pow_by_constant",
+    cases=[
+        case("x ** 2", "Mul", x=(2, 3)),
+        case("x ** -1", "Reciprocal", x=(2, 3)),
+        case("x.abs() ** 1.5", "Abs Pow", x=(2, 3)),
+        case("x.abs() ** 0.5", "Abs Sqrt", x=(2,)),
+    ],
+)
 def _pow_by_constant(g: Graph, input: Value, exponent: float) -> Value:
     (x,) = in_result_dtype(g, input)
     if exponent == 1:
@@ -233,7 +249,9 @@ def ne(g: Graph, input: Value, other: Value) -> Value:
 
 
 def _logical(name: str, operator: str) -> None:
-    @converter(name, cases=[case(f"nr.{name}(x > 0, y > 0)", f"{operator} Greater Greater" if operator < "G" else f"Greater Greater {operator}", x=(2, 3), y=(3,))])
+    @converter(
+        name, cases=[case(f"nr.{name}(x > 0, y > 0)", f"{operator} Greater Greater" if operator < "G" else f"Greater Greater {operator}", x=(2, 3), y=(3,))]
+    )
     def logical(g: Graph, input: Value, other: Value) -> Value:
         return g.add(operator, g.cast(input, bool), g.cast(other, bool))
 
@@ -292,7 +310,9 @@ def minimum(g: Graph, input: Value, other: Value) -> Value:
     return g.add("And" if input.dtype == bool else "Min", input, other)
 
 
-@converter("clamp", cases=[case("x.clamp(-1, 0.5)", "Clip", x=(2, 3)), case("x.clamp(min=0.)", "Clip", x=(2, 3)), case("nr.clamp(x, y)", "Max", x=(2, 3), y=(2, 3))])
+@converter(
+    "clamp", cases=[case("x.clamp(-1, 0.5)", "Clip", x=(2, 3)), case("x.clamp(min=0.)", "Clip", x=(2, 3)), case("nr.clamp(x, y)", "Max", x=(2, 3), y=(2, 3))]
+)
 def clamp(g: Graph, input: Value, min: Value | None, max: Value | None) -> Value:
     input, min, max = in_result_dtype(g, input, min, max)
     if all(bound is None or bound.shape == () for bound in (min, max)):
@@ -332,7 +352,14 @@ def _unary(name: str, operator: str, positive: bool = False) -> None:
     code = f"(x.abs() + 1).{name}()" if positive else f"(x / 9).{name}()"
     before = "Abs Add" if positive else "Div"
 
-    @converter(name, cases=[case(f"nr.{name}(x)", operator, x=(2, 3)) if name in ("neg", "abs", "sign", "floor", "ceil") else case(code, " ".join(sorted([*before.split(), operator])), x=(2, 3))])
+    @converter(
+        name,
+        cases=[
+            case(f"nr.{name}(x)", operator, x=(2, 3))
+            if name in ("neg", "abs", "sign", "floor", "ceil")
+            else case(code, " ".join(sorted([*before.split(), operator])), x=(2, 3))
+        ],
+    )
     def unary(g: Graph, input: Value) -> Value:
         return g.add(operator, *in_result_dtype(g, input))
 

@@ -36,7 +36,14 @@ def bilinear(g: Graph, input1: Value, input2: Value, weight: Value, bias: Value 
     return product if bias is None else g.add("Add", product, bias)
 
 
-@converter("matmul", "mm", "bmm", "mv", "dot", cases=[case("x @ y", "MatMul", x=(2, 3, 4), y=(4, 5)), case("nr.mv(x, y)", "MatMul", x=(2, 3), y=(3,)), case("nr.dot(x, x)", "MatMul", x=(3,))])
+@converter(
+    "matmul",
+    "mm",
+    "bmm",
+    "mv",
+    "dot",
+    cases=[case("x @ y", "MatMul", x=(2, 3, 4), y=(4, 5)), case("nr.mv(x, y)", "MatMul", x=(2, 3), y=(3,)), case("nr.dot(x, x)", "MatMul", x=(3,))],
+)
 def matmul(g: Graph, input: Value, **other: Any) -> Value | None:
     (right,) = other.values()
     return _product(g, input, right)
@@ -77,12 +84,15 @@ def _combined(g: Graph, input: Value, product: Value, beta: Value | None, alpha:
     return g.add("Add", input, product)
 
 
-@converter("addmm", cases=[case("nr.addmm(b, x, y)", "Gemm", x=(2, 3), y=(3, 4), b=(4,)), case("nr.addmm(b, x, y, beta=0.5, alpha=2)", "Gemm", x=(2, 3), y=(3, 4), b=(2, 4))])
+@converter(
+    "addmm",
+    cases=[case("nr.addmm(b, x, y)", "Gemm", x=(2, 3), y=(3, 4), b=(4,)), case("nr.addmm(b, x, y, beta=0.5, alpha=2)", "Gemm", x=(2, 3), y=(3, 4), b=(2, 4))],
+)
 def addmm(g: Graph, input: Value, mat1: Value, mat2: Value, beta: Value | None, alpha: Value | None) -> Value:
     known = all(f is None or f.constant is not None for f in (beta, alpha))
     if mat1.dtype in _GEMM and known:
-        factors = {n: None if f is None or f.constant is None else float(f.constant) for n, f in (("alpha", alpha), ("beta", beta))}
-        return g.add("Gemm", mat1, mat2, input, **factors)
+        alpha_number, beta_number = (None if f is None or f.constant is None else float(f.constant) for f in (alpha, beta))
+        return g.add("Gemm", mat1, mat2, input, alpha=alpha_number, beta=beta_number)
     return _combined(g, input, g.add("MatMul", mat1, mat2), beta, alpha)
 
 
