@@ -23,7 +23,9 @@ from .settings import *  # noqa: F403
 from .symbolic import *  # noqa: F403
 from .tensor import Size, Tensor
 from .ops import *  # noqa: F403 (after `.tensor`: `nr.tensor` is the function)
-from .transforms import compile, grad, hessian, jacfwd, jacrev, jit, jvp, value_and_grad, vjp, vmap
+from .transforms import (
+    associative_scan, compile, cond, fori_loop, grad, hessian, jacfwd, jacrev, jit, jvp, scan, switch, value_and_grad, vjp, vmap, while_loop,
+)  # fmt: skip
 
 inf, nan, pi, e = math.inf, math.nan, math.pi, math.e
 newaxis = None

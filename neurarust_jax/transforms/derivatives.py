@@ -10,7 +10,7 @@ import jax
 
 from .. import dtypes
 from ..errors import ArgumentError, AutogradError, ShapeError
-from .lift import Lifted, Packing, value_of
+from .lift import Lifted, Packing, explained, value_of
 
 __all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "value_and_grad", "vjp"]
 
@@ -82,7 +82,7 @@ def grad_and_value(func: Callable, argnums: int | Sequence[int] = 0, has_aux: bo
                 )
             return values[0], rest
 
-        with dtypes.x64():
+        with dtypes.x64(), explained():
             (value, rest), gradients = jax.value_and_grad(loss, has_aux=True)(split.leaves)
             gradients = jax.tree.map(_conjugate, gradients)
         aux = pure.finish(*rest)
@@ -163,7 +163,7 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> Any:
         given = Packing(cotangents[0] if len(cotangents) == 1 else cotangents)
         arrays = [value_of(c) for c in given.leaves]
         _check_shapes("vjp", arrays, values)
-        with dtypes.x64():
+        with dtypes.x64(), explained():
             (gradients,) = pull([_conjugate(c.astype(v.dtype)) for c, v in zip(arrays, values, strict=True)])
             gradients = jax.tree.map(_conjugate, gradients)
         trees = split.unpack(gradients)
@@ -231,7 +231,7 @@ def _jacobian(transform: Callable, func: Callable, argnums: int | Sequence[int],
     def transformed(*arguments: Any, **named: Any) -> Any:
         split = _Split(arguments, argnums, name)
         pure = _Pure(func, split, named, has_aux)
-        with dtypes.x64():
+        with dtypes.x64(), explained():
             jacobians, rest = transform(pure, has_aux=True)(split.leaves)
         aux = pure.finish(*rest)
         result = jax.tree.unflatten(pure.output.structure, [split.unpack(row) for row in jacobians])

@@ -228,7 +228,7 @@ class _Program:
                 requires_grad.append(False)
             else:
                 kinds.append(_Static(leaf))
-        own = [c for c in leaf_cells if c is not None]
+        own = dict.fromkeys(c for c in leaf_cells if c is not None)
         written = {c for c in trace.written_cells if c not in own and not _is_local(c)}
         # those that were read first, in that order: JAX gives a donated input's memory to the first output of its shape
         written = [c for c in dict.fromkeys((*trace.read_cells, *trace.written_cells)) if c in written]

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 
 from ..autograd.graph import enable_grad
 from ..cells import Cell, StateTrace, write_all
+from ..errors import AutogradError
 from ..parameter import unflatten_as
 from ..tensor import Tensor, array_from, wrap
+
+REVERSE = (
+    "while_loop has no reverse-mode derivative, because the number of its turns is known only when it runs. Write nr.fori_loop(0, n, ...) or nr.scan, whose length is fixed "
+    "(nr.where keeps what a turn too many would change), or differentiate forward: nr.jvp, nr.func.jacfwd."
+)
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Raise our errors for JAX's, where a function cannot be differentiated."""
+    try:
+        yield
+    except ValueError as error:
+        if "Reverse-mode differentiation does not work for lax.while_loop" in str(error):
+            raise AutogradError(REVERSE) from error
+        raise
 
 
 def is_tensor(x: Any) -> bool:
