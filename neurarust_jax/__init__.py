@@ -5,7 +5,7 @@ Everything is named here and defined in the rooms below; importing the package r
 
 import math
 
-from . import autograd, errors, fft, func, linalg, masked, nn, onnx, optim, signal, special, testing, utils
+from . import autograd, errors, fft, func, interop, linalg, masked, nn, onnx, optim, signal, special, testing, utils
 from .autograd import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 from .devices import default as get_default_device, device, set_default_device
 from .dtypes import (

@@ -492,12 +492,17 @@ def _cast(array: Any, target: Any) -> Any:
 def _from_dlpack(data: Any) -> Any:
     if hasattr(data, "detach"):
         data = data.detach()
+    if hasattr(data, "resolve_conj"):
+        data = data.resolve_conj().resolve_neg()
     previous = dtypes.enter_x64(True)
     try:
         return jax.numpy.from_dlpack(data)
     except Exception:  # a layout, dtype or device that dlpack or JAX does not take
-        array = np.asarray(data.cpu() if hasattr(data, "cpu") else data)
-        return jax.numpy.array(array, copy=True)
+        if hasattr(data, "cpu"):
+            data = data.cpu()
+        if hasattr(data, "contiguous"):
+            return jax.numpy.from_dlpack(data.contiguous())
+        return jax.numpy.array(np.asarray(data), copy=True)
     finally:
         dtypes.leave_x64(previous)
 

@@ -1,0 +1,27 @@
+"""Names of `nr.interop` and where they are defined: a bridge, and the library behind it, is imported when a name of it is first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+BRIDGES = {
+    "torch": ("from_torch", "to_torch", "to_torch_state_dict", "from_torch_state_dict"),
+    "flax": ("FromLinen", "FromNNX", "to_linen", "to_nnx"),
+    "functions": ("FromPytree",),
+    "array_api": (),
+}
+
+_HOME = {name: bridge for bridge, names in BRIDGES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name in BRIDGES:
+        return importlib.import_module(f"{__package__}.{name}")
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__package__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__package__!r} has no attribute {name!r}; it has {', '.join(__dir__())}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*BRIDGES, *_HOME])

@@ -1,0 +1,1 @@
+"""What `Tensor` answers to other array libraries beside DLPack."""
