@@ -5,7 +5,12 @@ Everything is named here and defined in the rooms below; importing the package r
 
 import math
 
-from . import autograd, errors, fft, func, interop, linalg, masked, nn, onnx, optim, signal, special, testing, utils
+from . import amp, autograd, errors, fft, func, interop, linalg, masked, nn, onnx, optim, signal, special, testing, utils
+from .amp import GradScaler, autocast
+from .amp.autocast_mode import (
+    autocast_decrement_nesting, autocast_increment_nesting, clear_autocast_cache, get_autocast_dtype, is_autocast_available, is_autocast_cache_enabled,
+    is_autocast_enabled, set_autocast_cache_enabled, set_autocast_dtype, set_autocast_enabled,
+)  # fmt: skip
 from .autograd import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 from .devices import default as get_default_device, device, set_default_device
 from .dtypes import (

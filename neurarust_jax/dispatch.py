@@ -45,13 +45,17 @@ class Kernel:
         run: the same, compiled. Under a transformation it is traced once per shape and then inlined.
         linear: its backward pass reads no floating-point input.
         keeps_vjp: its forward pass is too dear to be computed again in the backward pass.
+        fixed: the static arguments, by name.
+        variants: kernels made from this one, by what asked for them: those that convert their inputs first, under `amp.autocast`.
     """
 
-    __slots__ = ("name", "function", "run", "linear", "keeps_vjp", "_vjps", "_recorded")
+    __slots__ = ("name", "function", "run", "linear", "keeps_vjp", "fixed", "variants", "_vjps", "_recorded")
 
-    def __init__(self, name: str, function: Callable, linear: bool = False, keeps_vjp: bool = False):
+    def __init__(self, name: str, function: Callable, linear: bool = False, keeps_vjp: bool = False, fixed: dict[str, Any] | None = None):
         self.name = name
         self.function = function
+        self.fixed = fixed or {}
+        self.variants: dict[Any, Kernel] = {}
         self.run = jax.jit(function, inline=True)
         self.linear = linear
         self.keeps_vjp = keeps_vjp
@@ -309,7 +313,7 @@ class Op:
         if found is None:
             fixed = {p.name: v for p, v in zip(self.static, values, strict=True)}
             counts = lengths[len([p for p in self.static if p.kind == "number"]) :]
-            found = Kernel(self.name, _pure(self, fixed, counts), self.linear, self.keeps_vjp)
+            found = Kernel(self.name, _pure(self, fixed, counts), self.linear, self.keeps_vjp, fixed)
             self.kernels[usual] = found
         return found
 

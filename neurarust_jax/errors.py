@@ -69,6 +69,14 @@ class OptimizerError(NeuraRustError, RuntimeError):
     """Options of an optimizer exclude each other, or a hook of it returned what cannot be used."""
 
 
+class AmpError(NeuraRustError, RuntimeError):
+    """Autocast does not know the device type, or a gradient scaler's methods were called in another order than they can be."""
+
+
+class ScalerAssertionError(AmpError, AssertionError):
+    """A gradient scaler has not what its method needs, in a place where PyTorch asserts that it has."""
+
+
 class HookError(NeuraRustError, RuntimeError):
     """A hook of a module returned what cannot be put in its place."""
 

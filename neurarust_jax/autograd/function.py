@@ -106,7 +106,7 @@ class Function:
             return output
         outputs = list(output) if isinstance(output, tuple) else [output]
         positions, edges = edges_of(arguments)
-        node = _FunctionNode(cls, ctx, positions, edges, outputs)
+        node = _FunctionNode(cls, ctx, positions, edges, outputs, [arguments[p]._value.dtype for p in positions])
         results = []
         for index, y in enumerate(outputs):
             if isinstance(y, Tensor):
@@ -199,16 +199,22 @@ def _conjugate(x: Any) -> Any:
     return jax.numpy.conj(x) if x.dtype.kind == "c" else x
 
 
+def _as(gradient: Any, dtype: Any) -> Any:
+    """A gradient in the dtype of the input that it belongs to."""
+    return gradient.to(dtype) if isinstance(gradient, Tensor) and gradient._value.dtype != dtype else gradient
+
+
 class _FunctionNode(Node):
     """The node of a `Function`: its backward runs in Python, so the pass goes step by step."""
 
-    __slots__ = ("function", "shapes", "inputs")
+    __slots__ = ("function", "shapes", "inputs", "dtypes")
 
-    def __init__(self, function: type[Function], ctx: FunctionCtx, positions: tuple[int, ...], edges: list[Any], outputs: list[Any]):
+    def __init__(self, function: type[Function], ctx: FunctionCtx, positions: tuple[int, ...], edges: list[Any], outputs: list[Any], of_inputs: list[Any]):
         super().__init__(None, ctx, positions, edges, self._pull_back, len(outputs), current_trace() is not None)
         self.function = function
         self.shapes = [(y._value.shape, y._value.dtype) if isinstance(y, Tensor) else None for y in outputs]
         self.inputs = len(ctx.needs_input_grad)
+        self.dtypes = of_inputs
 
     def _pull_back(self, arrived: list[Any]) -> list[Any]:
         ctx = self.values
@@ -219,7 +225,7 @@ class _FunctionNode(Node):
                 with dtypes.x64():
                     cotangents[i] = wrap(jax.numpy.zeros(*shape_and_dtype))
         gradients = self.function._gradients(ctx, cotangents, self.inputs)
-        return [gradients[p] for p in self.positions]
+        return [_as(gradients[p], dtype) for p, dtype in zip(self.positions, self.dtypes, strict=True)]
 
     def name(self) -> str:
         return self.function.__name__ + "Backward"

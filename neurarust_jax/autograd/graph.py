@@ -6,19 +6,61 @@ import functools
 import threading
 from collections.abc import Callable
 from itertools import count
-from typing import Any, Self, overload
+from typing import Any, NamedTuple, Self, overload
 
 from ..cells import Leaf
 
 _sequence = count().__next__
 
 
+class Regime(NamedTuple):
+    """What fixes a compiled program beside the grad mode.
+
+    Attributes:
+        autocast: pairs of a device type and the dtype that `amp.autocast` computes in there, for each device type where it is on.
+        anomaly: what `autograd.detect_anomaly` looks for, or `None`.
+    """
+
+    autocast: tuple[tuple[str, Any], ...] = ()
+    anomaly: Any = None
+
+
 class _Mode(threading.local):
     grad = True
     inference = False
+    regime: Regime | None = None  # `None` where nothing of it is on
 
 
 mode = _Mode()
+
+on_regime_change: list[Callable[[Regime | None, Regime | None], None]] = []  # called with the regime before and after
+
+
+def set_regime(regime: Regime | None) -> None:
+    """Put a regime in force in this thread."""
+    regime = None if regime == Regime() else regime
+    before, mode.regime = mode.regime, regime
+    if regime != before:
+        for noted in on_regime_change:
+            noted(before, regime)
+
+
+class under_regime:  # noqa: N801
+    """A regime for the duration of a `with` block."""
+
+    __slots__ = ("regime", "before")
+
+    def __init__(self, regime: Regime | None):
+        self.regime = regime
+
+    def __enter__(self) -> None:
+        self.before = mode.regime
+        if self.regime != self.before:
+            set_regime(self.regime)
+
+    def __exit__(self, *exception: object) -> None:
+        if mode.regime != self.before:
+            set_regime(self.before)
 
 
 class Node:

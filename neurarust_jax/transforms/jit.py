@@ -5,7 +5,7 @@ pure function of three flat lists, (cells that change, cells that are only read,
 values of the cells. Cells that change are donated, so that XLA writes the new value into the old one's memory. A later call gathers
 the cells' values, makes one compiled call, and puts the new values back.
 
-What is no tensor is part of the key under which a program is kept: the other arguments, the plain attributes of modules, the grad mode.
+What is no tensor is part of the key under which a program is kept: the other arguments, the plain attributes of modules, the grad mode, and what `amp.autocast` sets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 from .. import dtypes, parameter
 from ..autograd.engine import backward, can_be_walked, graph_behind
-from ..autograd.graph import Node, _ModeSwitch, mode
+from ..autograd.graph import Node, _ModeSwitch, mode, under_regime
 from ..cells import Cell, Leaf, StateTrace, current_trace, donatable
 from ..dispatch import Kernel, edges_of, record
 from ..errors import ArgumentTypeError, AutogradError, TracedValueError
@@ -32,7 +32,7 @@ from ..parameter import CellTensor
 from ..tensor import Tensor, array_from, wrap
 
 _RECOMPILATIONS_BEFORE_WARNING = 6
-_KEY_MARKS = 4  # where in a key the marks of the arguments begin
+_KEY_MARKS = 5  # where in a key the marks of the arguments begin
 
 
 def raw(value: Any) -> Any:
@@ -174,7 +174,7 @@ class _Program:
         self.owner = owner
         self.structure = structure
         self.marks = marks
-        self.grad = mode.grad
+        self.grad, self.regime = mode.grad, mode.regime
         self.changing: list[Cell] = []
         self.reading: list[Cell] = []
         self.modules: list[tuple[Any, Any]] = []
@@ -209,7 +209,7 @@ class _Program:
         arguments, named = _join(self.structure, self.marks, inside)
         started = Node(None, (), (), (), None, 0, True).sequence
         # the caller's own jnp code runs as it would outside, and the mode is that of the call, also when a backward pass traces again
-        with trace, jax.enable_x64(self.owner.caller_x64), _ModeSwitch(self.grad):
+        with trace, jax.enable_x64(self.owner.caller_x64), _ModeSwitch(self.grad), under_regime(self.regime):
             returned = self.owner.function(*arguments, **named)
         found, tree = jax.tree.flatten(returned, is_leaf=_opaque)
         outputs, kinds, requires_grad = [], [], []
@@ -431,7 +431,7 @@ class CompiledFunction:
         if any(isinstance(raw(x), jax.core.Tracer) for x in leaves):
             return self.function(*arguments, **named)
         self.caller_x64 = jax.config.jax_enable_x64
-        key = (self.caller_x64, mode.grad, dtypes._default, structure, *marks)
+        key = (self.caller_x64, mode.grad, mode.regime, dtypes._default, structure, *marks)
         program = self.last.get(key)
         if program is None or not program.matches():
             program = self._find(key, structure, marks, leaves, (arguments, named))
