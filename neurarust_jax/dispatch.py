@@ -280,7 +280,17 @@ class Op:
         self.kernels: dict[Any, Kernel] = {}
         self.methods: tuple[str, ...] = ()
         self.public: Callable = _public_function(self)
-        dtypes._on_default_change.append(self.kernels.clear)
+        self._others: dict[Any, dict[Any, Kernel]] = {}  # kernels for other settings of the whole program
+        self._compiled_for = dtypes._fixed
+        dtypes._on_default_change.append(self._exchange_kernels)
+
+    def _exchange_kernels(self) -> None:
+        """Take those kernels that were compiled for the settings now in force."""
+        if self.kernels:
+            self._others[self._compiled_for] = dict(self.kernels)
+            self.kernels.clear()
+        self._compiled_for = dtypes._fixed
+        self.kernels.update(self._others.get(self._compiled_for, {}))
 
     @functools.cached_property
     def parameters(self) -> list[_Parameter]:

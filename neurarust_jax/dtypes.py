@@ -138,6 +138,8 @@ def as_dtype(value: Any) -> dtype:
 
 
 _default = float32
+_settings: dict = {}  # other settings of the whole program that compiled operations have inside, by name
+_fixed: tuple = (_default,)  # all of it: part of the key of compiled functions
 _on_default_change: list = []
 
 
@@ -160,8 +162,21 @@ def set_default_dtype(d: Any) -> None:
     if not d.is_floating_point:
         raise ArgumentTypeError(f"set_default_dtype takes a floating-point dtype, got {d!r}; write nr.set_default_dtype(nr.float32)")
     _default = d
-    for forget in _on_default_change:  # compiled ops have the old default inside
-        forget()
+    _note_settings()
+
+
+def set_compiled_setting(name: str, value: Any) -> None:
+    """Set what operations compiled from now on are compiled for; those compiled before come back with the value that they were compiled for."""
+    _settings[name] = value
+    _note_settings()
+
+
+def _note_settings() -> None:
+    global _fixed
+    before, _fixed = _fixed, (_default, *sorted(_settings.items()))
+    if _fixed != before:
+        for noted in _on_default_change:  # compiled ops have the old values inside
+            noted()
 
 
 # --- promotion -----------------------------------------------------------------------------------------------------

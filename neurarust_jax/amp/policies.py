@@ -98,6 +98,11 @@ def _einsum_in_low(function: Callable, low: Any) -> Callable:
     return lambda *values: function(*[_converted(v, low) for v in values] if len(values) > 1 else values)
 
 
+def _product_then_float32(function: Callable, low: Any) -> Callable:
+    """A loss over logits that it multiplies out itself: the product in the low dtype, the loss in float32."""
+    return lambda *values: _results(function(*[_converted(v, low) for v in values]), np.float32)
+
+
 def _refused(function: Callable, low: Any) -> Callable:
     raise AutogradError(
         "torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe to autocast: their inputs are between 0 and 1, and rounded to 16 bits a "
@@ -125,6 +130,7 @@ def _table(*parts: tuple[str, Rule]) -> dict[str, Rule]:
 
 
 _LOW, _FLOAT32, _WIDEST, _GIVES_LOW = Rule(_in_low), Rule(_in_float32), Rule(_in_widest), Rule(_gives_low)
+_LOGITS = Rule(_product_then_float32)
 _POWERS = Rule(_gives_low, lambda fixed: abs(fixed["n"]) > 1)
 
 _PRODUCTS = (
@@ -132,7 +138,7 @@ _PRODUCTS = (
     "conv1d conv2d conv3d convolution conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d"
 )
 _LOSSES = (
-    "_bce_with_logits _chunked_cross_entropy _cosine_embedding_loss _cross_entropy _hinge_embedding_loss _huber_loss _kl_div _l1_loss _margin_ranking_loss "
+    "_bce_with_logits _cosine_embedding_loss _cross_entropy _hinge_embedding_loss _huber_loss _kl_div _l1_loss _margin_ranking_loss "
     "_mse_loss _multi_margin_loss _multilabel_margin_loss _nll_loss _poisson_nll_loss _smooth_l1_loss _soft_margin_loss _triplet_margin_loss"
 )
 
@@ -140,10 +146,11 @@ CPU = _table(
     (_PRODUCTS + " _multi_head_attention", _LOW),
     ("inner tensordot", Rule(_in_low_unless_scalar)),
     ("_einsum", Rule(_einsum_in_low)),
-    ("_cov corrcoef linalg.pinv", _GIVES_LOW),
+    ("_cov corrcoef", _GIVES_LOW),
     ("linalg.matrix_power", _POWERS),
     ("_recurrent", Rule(_in_low, lambda fixed: fixed["kind"] != "gru", _keeps_dtype_of_input)),
     ("_recurrent_cell", Rule(_in_low, lambda fixed: fixed["kind"].startswith("rnn"), _keeps_dtype_of_input)),
+    ("_chunked_cross_entropy", _LOGITS),
     (_LOSSES + " _bce_loss _ctc_loss", _FLOAT32),
     ("avg_pool3d adaptive_avg_pool3d adaptive_max_pool3d lp_pool3d _fractional_max_pool _max_unpool grid_sample", _FLOAT32),
     ("max_pool3d", Rule(_in_float32, lambda fixed: not fixed.get("return_indices"))),
@@ -152,7 +159,7 @@ CPU = _table(
     ("cdist trace prod masked.prod polar view_as_complex stft _quantile _nanquantile", _FLOAT32),
     ("cholesky_inverse cholesky_solve geqrf ormqr triangular_solve linalg.cholesky_ex linalg.cond linalg.eig linalg.eigh linalg.eigvals", _FLOAT32),
     ("linalg.eigvalsh linalg.householder_product linalg.inv_ex linalg.lstsq linalg.lu_factor_ex linalg.lu_solve linalg.matrix_rank", _FLOAT32),
-    ("linalg.qr linalg.solve_ex linalg.svd linalg.svdvals", _FLOAT32),
+    ("linalg.pinv linalg.qr linalg.solve_ex linalg.svd linalg.svdvals", _FLOAT32),
     ("fft.fft fft.fftn fft.hfft fft.hfftn fft.ifft fft.ifftn fft.ihfft fft.ihfftn fft.irfft fft.irfftn fft.rfft fft.rfftn", _FLOAT32),
     ("cat stack index_copy", _WIDEST),
 )
@@ -161,9 +168,10 @@ CPU = _table(
 OTHERS = _table(
     (_PRODUCTS + " mv addmv addr _recurrent _recurrent_cell", _LOW),
     ("_einsum", _LOW),
-    ("_cov corrcoef linalg.pinv", _GIVES_LOW),
+    ("_cov corrcoef", _GIVES_LOW),
     ("linalg.matrix_power", _POWERS),
     ("_multi_head_attention", Rule(_with_float32_weights)),
+    ("_chunked_cross_entropy", _LOGITS),
     (_LOSSES + " _gaussian_nll_loss _multilabel_soft_margin_loss", _FLOAT32),
     ("_bce_loss", Rule(_refused)),
     ("acos asin cosh erfinv exp expm1 log log10 log1p log2 pow _pow_by_constant _reverse_power square reciprocal rsqrt sinh tan softplus", _FLOAT32),

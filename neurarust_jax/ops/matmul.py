@@ -22,10 +22,13 @@ __all__ = [
 
 _PRECISIONS = {"highest": lax.Precision.HIGHEST, "high": lax.Precision.HIGH, "medium": lax.Precision.DEFAULT}
 _precision = "highest"
+_convolutions_may_be_coarse = True
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """Set how exactly accelerators multiply float32 matrices, in operations compiled from now on.
+    """Set how exactly accelerators multiply float32 matrices. On the CPU it is without effect.
+
+    Functions under `nr.jit` and eager operations compile anew once for each precision, and none anew when it is set back.
 
     Args:
         precision: `"highest"` (the default) computes in float32; `"high"` may use TensorFloat32 or three bfloat16 products; `"medium"` one product
@@ -38,8 +41,11 @@ def set_float32_matmul_precision(precision: str) -> None:
     if precision not in _PRECISIONS:
         raise ArgumentError(f"set_float32_matmul_precision takes 'highest', 'high' or 'medium', got {precision!r}")
     _precision = precision
-    for forget in dtypes._on_default_change:  # compiled ops have the old precision inside
-        forget()
+    _note_precision()
+
+
+def _note_precision() -> None:
+    dtypes.set_compiled_setting("products", (_precision, _convolutions_may_be_coarse))
 
 
 def get_float32_matmul_precision() -> str:
@@ -50,6 +56,23 @@ def get_float32_matmul_precision() -> str:
 def precision() -> lax.Precision | None:
     """The precision that products are compiled with."""
     return None if jax.config.jax_default_matmul_precision is not None else _PRECISIONS[_precision]
+
+
+def set_coarse_convolutions(allowed: bool) -> None:
+    """Set whether convolutions of float32 may be computed as coarsely as the device is fastest (PyTorch's `cudnn.allow_tf32`, true by default)."""
+    global _convolutions_may_be_coarse
+    _convolutions_may_be_coarse = bool(allowed)
+    _note_precision()
+
+
+def are_convolutions_coarse() -> bool:
+    """What `set_coarse_convolutions` set."""
+    return _convolutions_may_be_coarse
+
+
+def convolution_precision() -> lax.Precision | None:
+    """The precision that convolutions are compiled with."""
+    return None if _convolutions_may_be_coarse or jax.config.jax_default_matmul_precision is not None else lax.Precision.HIGHEST
 
 
 # --- checks --------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from ..dispatch import Array, op
 from ..errors import ArgumentTypeError, DtypeError, ShapeError
 from ..tensor import Tensor, attach
 from .common import cast, floating, is_inexact, numpy_dtype, numpy_names, promote, wrap_dims
+from .matmul import precision
 from .reduction import Dims, widened
 
 __all__ = ["var", "std", "var_mean", "std_mean", "cov", "corrcoef", "norm", "dist"]
@@ -192,7 +193,7 @@ def _covariance(input: Array, correction: float, fweights: Array | None, aweight
     freedom = jnp.maximum(freedom, 0)
     deviation = x - jnp.sum(weighted, 1, keepdims=True) / cast(total, x.dtype)
     scaled = deviation if weighted is x else deviation * weights
-    found = deviation @ jnp.conj(scaled).T / cast(freedom, x.dtype)
+    found = jnp.matmul(deviation, jnp.conj(scaled).T, precision=precision()) / cast(freedom, x.dtype)
     return found if found.size != 1 else found.reshape(())
 
 

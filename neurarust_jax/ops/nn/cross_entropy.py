@@ -15,6 +15,7 @@ from ...dispatch import Array, op
 from ...errors import ArgumentError, DtypeError, IndexOutOfRangeError, ShapeError
 from ...tensor import Tensor
 from ..common import _bounds, cast, refuse
+from ..matmul import precision
 from ..reduction import log_softmax, widened
 from .linear import linear
 from .loss import check_reduction, reduced
@@ -269,7 +270,7 @@ def _chunked_cross_entropy(
 
     @jax.checkpoint
     def losses_of(input: Array, target: Array) -> tuple[Array, Array]:
-        logits = jnp.matmul(input, linear_weight.T, preferred_element_type=dtype)
+        logits = jnp.matmul(input, linear_weight.T, precision=precision(), preferred_element_type=dtype)
         if linear_bias is not None:
             logits = logits + cast(linear_bias, dtype)
         return _pick(log_softmax.op.function(logits, 1), target, None if weight is None else cast(weight, dtype), ignore_index)

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from ...dispatch import Array, op
 from ...errors import DtypeError, ShapeError
+from ..matmul import precision
 
 __all__ = ["bilinear", "linear"]
 
@@ -35,7 +36,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
             f"{weight.shape[-1] if weight.ndim else 'that of the weight'}. Reshape the input, or set in_features={input.shape[-1] if input.ndim else 1}."
         )
     require_same_dtype("linear", input=input, weight=weight, bias=bias)
-    output = jnp.matmul(input, weight.T)
+    output = jnp.matmul(input, weight.T, precision=precision())
     return output if bias is None else output + bias
 
 
@@ -74,5 +75,5 @@ def bilinear(input1: Array, input2: Array, weight: Array, bias: Array | None = N
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ShapeError(f"bilinear(): bias size does not match weight size: got {tuple(bias.shape)} but expected {weight.shape[:1]}")
     require_same_dtype("bilinear", input1=input1, input2=input2, weight=weight, bias=bias)
-    output = jnp.einsum("...i,oij,...j->...o", input1, weight, input2)
+    output = jnp.einsum("...i,oij,...j->...o", input1, weight, input2, precision=precision())
     return output if bias is None else output + bias
