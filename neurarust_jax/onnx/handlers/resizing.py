@@ -42,23 +42,26 @@ class _Extent(NamedTuple):
 
 
 def _sources(extent: _Extent, transform: str) -> np.ndarray:
-    """Where each place of the result lies in the input."""
-    x, length, resized = np.arange(extent.resized, dtype=np.float64), extent.length, extent.resized
-    exact = extent.numerator * length / extent.denominator  # the resized length before it was rounded
+    """Where each place of the result lies in the input. Scales are float32, and so is what is computed with them: 3 / 0.6 is 5 and not a little less."""
+    real = np.float32 if extent.denominator == 1 else np.float64
+    x, length, resized = np.arange(extent.resized, dtype=real), real(extent.length), extent.resized
+    numerator, denominator, half = real(extent.numerator), real(extent.denominator), real(0.5)
+    exact = numerator * length / denominator  # the resized length before it was rounded
     if transform == "align_corners":
         return x * (length - 1) / (exact - 1) if exact != 1 else np.zeros_like(x)
     if transform == "asymmetric":
-        return x * extent.denominator / extent.numerator
+        return x * denominator / numerator
     if transform == "tf_crop_and_resize":
+        start, end = real(extent.start), real(extent.end)
         if resized == 1:
-            return np.full(1, 0.5 * (extent.start + extent.end) * (length - 1))
-        return extent.start * (length - 1) + x * (extent.end - extent.start) * (length - 1) / (exact - 1)
+            return np.full(1, half * (start + end) * (length - 1))
+        return start * (length - 1) + x * (end - start) * (length - 1) / (exact - 1)
     if transform not in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"):
         raise ArgumentError(f"Resize: unknown coordinate_transformation_mode {transform!r}")
     if transform == "pytorch_half_pixel" and resized == 1:
-        return np.zeros(1)
-    centers = (x + 0.5) * extent.denominator / extent.numerator - 0.5
-    return centers + (length / 2 * (1 - resized / exact) if transform == "half_pixel_symmetric" else 0)
+        return np.zeros(1, real)
+    centers = (x + half) * denominator / numerator - half
+    return centers + length / 2 * (1 - resized / exact) if transform == "half_pixel_symmetric" else centers
 
 
 _ROUNDINGS = {
@@ -71,11 +74,11 @@ _ROUNDINGS = {
 
 def _taps(extent: _Extent, rule: _Rule) -> _Taps:
     """The neighbours of each place of the result, and their weights."""
-    sources, last = _sources(extent, rule.transform), extent.length - 1
+    sources, last = _sources(extent, rule.transform).astype(np.float64), extent.length - 1
     if rule.mode == "nearest":
         if rule.nearest not in _ROUNDINGS:
             raise ArgumentError(f"Resize: unknown nearest_mode {rule.nearest!r}")
-        return _Taps(np.clip(_ROUNDINGS[rule.nearest](sources), 0, last).astype(np.int64)[:, None], None)
+        return _Taps(np.clip(_ROUNDINGS[rule.nearest](_sources(extent, rule.transform)), 0, last).astype(np.int64)[:, None], None)
     stretch = min(extent.numerator / extent.denominator, 1.0) if rule.antialias else 1.0
     reach = 1 if rule.mode == "linear" else 2
     first = math.floor(-reach / stretch) + 1
