@@ -60,8 +60,8 @@ class _SchemaFunction:
             types = [_type_of(x).SerializeToString() for x in inputs]
             body = onnx.FunctionProto()
             body.ParseFromString(schema.get_context_dependent_function_with_opset_version(version, proto.SerializeToString(), types))
-        if not body.opset_import:
-            body.opset_import.append(onnx.helper.make_opsetid("", self.version))
+        if all(imported.domain not in ("", "ai.onnx") for imported in body.opset_import):
+            body.opset_import.append(onnx.helper.make_opsetid("", self.version if not self.domain else onnx.defs.onnx_opset_version()))
         return body
 
 
