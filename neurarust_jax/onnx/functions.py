@@ -68,7 +68,12 @@ class _SchemaFunction:
 def _protos(attributes: dict[str, Any]) -> dict[str, Any]:
     import onnx
 
-    return {name: onnx.numpy_helper.from_array(v) if isinstance(v, np.ndarray) else v for name, v in attributes.items()}
+    def as_proto(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return onnx.numpy_helper.from_array(value)
+        return value.graph.proto if hasattr(value, "graph") else value
+
+    return {name: as_proto(value) for name, value in attributes.items()}
 
 
 def _type_of(value: Any) -> Any:
