@@ -216,7 +216,7 @@ class Emitter:
         if isinstance(x, np.ndarray) and is_static(starts) and is_static(ends):
             index: list[Any] = [slice(None)] * x.ndim
             for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-                index[axis] = slice(int(start), int(end) if not (step < 0 and end < 0) else None, int(step))
+                index[axis] = slice(int(start), None if step < 0 and end < 0 else int(end), int(step))
             return x[tuple(index)]
         unit = all(step == 1 for step in steps)
         return self.node("Slice", x, self.shape(starts), self.shape(ends), np.asarray(axes, np.int64), None if unit else np.asarray(steps, np.int64))

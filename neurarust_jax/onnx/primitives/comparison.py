@@ -18,7 +18,7 @@ _COMPARISONS = {"eq": "Equal", "lt": "Less", "le": "LessOrEqual", "gt": "Greater
 def _compare(g: Emitter, equation: Any, *inputs: Operand) -> Operand:
     name, dtype = equation.primitive.name, dtype_of(equation)
     x, y = operands(g, equation, inputs)
-    if dtype == bool and name != "eq":
+    if dtype.kind == "b" and name != "eq":
         dtype, x, y = np.dtype(np.uint8), g.cast(x, bool, np.uint8), g.cast(y, bool, np.uint8)
     return g.op(_COMPARISONS[name], dtype, x, y, result=bool)
 
@@ -26,7 +26,7 @@ def _compare(g: Emitter, equation: Any, *inputs: Operand) -> Operand:
 @lowers("ne")
 def _differ(g: Emitter, equation: Any, *inputs: Operand) -> Operand:
     dtype = dtype_of(equation)
-    if dtype == bool:
+    if dtype.kind == "b":
         return g.node("Xor", *operands(g, equation, inputs))
     return g.node("Not", g.op("Equal", dtype, *operands(g, equation, inputs), result=bool))
 
@@ -64,14 +64,14 @@ def _select(g: Emitter, equation: Any, which: Operand, *cases: Operand) -> Opera
     dtype = np.dtype(equation.outvars[0].aval.dtype)
     if len(cases) == 1:
         return cases[0]
-    which, *cases = operands(g, equation, (which, *cases))
+    which, *choices = operands(g, equation, (which, *cases))
     kind = dtype_of(equation)
-    if kind == bool:
-        return choose(g, which, cases[1], cases[0], dtype)
-    result = cases[-1]
-    for number in range(len(cases) - 2, -1, -1):
+    if kind.kind == "b":
+        return choose(g, which, choices[1], choices[0], dtype)
+    result = choices[-1]
+    for number in range(len(choices) - 2, -1, -1):
         chosen = g.op("Equal" if number else "LessOrEqual", kind, which, np.asarray(number, kind), result=bool)
-        result = choose(g, chosen, cases[number], result, dtype)
+        result = choose(g, chosen, choices[number], result, dtype)
     return result
 
 
@@ -79,7 +79,7 @@ def choose(g: Emitter, condition: Operand, x: Operand, y: Operand, dtype: np.dty
     """`x` where the condition holds, else `y`; of bools too."""
     if isinstance(condition, np.ndarray) and condition.ndim == 0:
         return x if condition else y
-    if dtype == bool:
+    if dtype.kind == "b":
         if isinstance(x, np.ndarray) and x.shape == ():
             return g.node("Or", condition, y) if x else g.node("And", g.node("Not", condition), y)
         if isinstance(y, np.ndarray) and y.shape == ():
@@ -103,7 +103,7 @@ def _convert(g: Emitter, equation: Any, x: Operand) -> Operand:
 def _bitwise(g: Emitter, equation: Any, *inputs: Operand) -> Operand:
     name, dtype = equation.primitive.name, dtype_of(equation)
     x, y = operands(g, equation, inputs)
-    if dtype == bool:
+    if dtype.kind == "b":
         return _logic(g, name, x, y)
     if g.opset >= 18:
         return g.op({"and": "BitwiseAnd", "or": "BitwiseOr", "xor": "BitwiseXor"}[name], dtype, x, y)
@@ -147,7 +147,7 @@ def bitwise_by_bits(g: Emitter, name: str, x: Operand, y: Operand, dtype: np.dty
 @lowers("not")
 def _not(g: Emitter, equation: Any, x: Operand) -> Operand:
     dtype = dtype_of(equation)
-    if dtype == bool:
+    if dtype.kind == "b":
         return g.node("Not", x)
     if g.opset >= 18:
         return g.op("BitwiseNot", dtype, x)

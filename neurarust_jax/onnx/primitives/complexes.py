@@ -242,14 +242,17 @@ def _products(g: Emitter, equation: Any, x: Operand) -> Any:
     name, p = equation.primitive.name, equation.params
     axes = [int(a) for a in p["axes"]] if name == "reduce_prod" else [int(p["axis"])]
 
+    def step(so_far: Pair, element: Pair) -> tuple[Pair, Pair]:
+        following = _multiply(so_far, element)
+        return following, following
+
     def product(x):
         if not axes:
             return x
         kept = [n for d, n in enumerate(x[0].shape) if d not in axes]
-        moved = tuple(jnp.moveaxis(part, axes, range(len(axes))).reshape(-1, *kept) for part in x)
-        start = (jnp.ones(kept, moved[0].dtype), jnp.zeros(kept, moved[0].dtype))
-        last, all_of_them = jax.lax.scan(lambda c, e: (_multiply(c, e),) * 2, start, moved, reverse=bool(p.get("reverse")))
-        return last if name == "reduce_prod" else tuple(jnp.moveaxis(part, 0, axes[0]) for part in all_of_them)
+        real, imag = (jnp.moveaxis(part, axes, range(len(axes))).reshape(-1, *kept) for part in x)
+        last, running = jax.lax.scan(step, (jnp.ones(kept, real.dtype), jnp.zeros(kept, real.dtype)), (real, imag), reverse=bool(p.get("reverse")))
+        return last if name == "reduce_prod" else tuple(jnp.moveaxis(part, 0, axes[0]) for part in running)
 
     return _on_pairs(g, equation, product, (x,))
 
@@ -307,11 +310,9 @@ def _transform(g: Emitter, packed: Operand, axis: int, inverse: bool = False, on
     """DFT along `axis`; it wants a batch before it."""
     opened = g.unsqueeze(packed, [0])
     attributes = {name: 1 for name, given in (("inverse", inverse), ("onesided", onesided)) if given}
-    if g.opset >= 20:
-        made = g.node("DFT", opened, None, np.asarray(axis + 1, np.int64), **attributes)
-    else:
-        made = g.node("DFT", opened, axis=axis + 1, **attributes)
-    return g.squeeze(made, [0])
+    if g.opset < 20:
+        return g.squeeze(g.node("DFT", opened, axis=axis + 1, **attributes), [0])
+    return g.squeeze(g.node("DFT", opened, None, np.asarray(axis + 1, np.int64), **attributes), [0])
 
 
 def _whole_spectrum(g: Emitter, packed: Operand, shape: tuple, axis: int, length: Any, dtype: np.dtype) -> Operand:

@@ -19,7 +19,7 @@ def _dot_general(g: Emitter, equation: Any, x: Operand, y: Operand) -> Operand:
     shapes = [v.aval.shape for v in equation.invars]
     dtype = np.dtype(equation.outvars[0].aval.dtype)
     x, y = (g.cast(v, variable.aval.dtype, dtype) for v, variable in zip((x, y), equation.invars, strict=True))
-    if dtype == bool:
+    if dtype.kind == "b":
         product = dot(g, g.cast(x, bool, np.int32), g.cast(y, bool, np.int32), dims, shapes, np.dtype(np.int32))
         return g.cast(product, np.int32, bool)
     return dot(g, x, y, dims, shapes, dtype)

@@ -115,7 +115,7 @@ def _scan(g: Emitter, equation: Any, *inputs: Operand) -> list[Operand]:
         inner.graph.input(inner.graph.unique("iteration"), np.int64, ())
     outputs = inner.enter(body, [*consts, *carried, *slices])
     graph = _close(inner, outputs, [*of_carry, *(_Element(a) for a in of_ys)])
-    backwards = {}
+    backwards: dict[str, Any] = {}
     if p["reverse"]:
         backwards = {"scan_input_directions": [1] * len(xs)}
         if of_ys:

@@ -37,7 +37,7 @@ def _convolution(g: Emitter, equation: Any, x: Operand, w: Operand) -> Operand:
     x_shape = tuple(lhs.shape[d] for d in layout.lhs_spec)
     w_shape = tuple(rhs.shape[d] for d in layout.rhs_spec)
     y_shape = tuple(out.shape[d] for d in layout.out_spec)
-    convolution = _Convolution(*(tuple(p[name]) for name in ("window_strides", "padding", "lhs_dilation", "rhs_dilation")), p["feature_group_count"])
+    convolution = _Convolution(tuple(p["window_strides"]), tuple(p["padding"]), tuple(p["lhs_dilation"]), tuple(p["rhs_dilation"]), p["feature_group_count"])
     if p["batch_group_count"] > 1:
         x, x_shape = _batch_groups_as_features(g, x, x_shape, p["batch_group_count"])
         convolution = convolution._replace(groups=p["batch_group_count"])
@@ -112,10 +112,7 @@ def _turned(g: Emitter, w: Operand, shape: tuple, groups: int) -> Operand:
     """A kernel (output, input of a group, ...) as (input, output of a group, ...), reversed in space."""
     out, inputs, *spatial = shape
     axes = list(range(2, len(shape)))
-    if isinstance(w, np.ndarray):
-        w = np.flip(w, axes)
-    else:
-        w = g.slice(w, [-1] * len(axes), [-(1 << 62)] * len(axes), axes, [-1] * len(axes))
+    w = g.slice(w, [-1] * len(axes), [-(1 << 62)] * len(axes), axes, [-1] * len(axes))
     if groups == 1:
         return g.transpose(w, [1, 0, *axes])
     w = g.reshape(w, (groups, out // groups, inputs, *spatial), shape)

@@ -71,7 +71,7 @@ lowers("rem")(_operator("Mod", fmod=1))
 def _add_or_multiply(g: Emitter, equation: Any, *inputs: Operand) -> Operand:
     dtype = dtype_of(equation)
     name = equation.primitive.name
-    if dtype == bool:
+    if dtype.kind == "b":
         return g.node("And" if name == "mul" else "Or", *operands(g, equation, inputs))
     return g.op("Mul" if name == "mul" else "Add", dtype, *operands(g, equation, inputs))
 
@@ -80,7 +80,7 @@ def _add_or_multiply(g: Emitter, equation: Any, *inputs: Operand) -> Operand:
 def _extremum(g: Emitter, equation: Any, *inputs: Operand) -> Operand:
     greater = equation.primitive.name == "max"
     dtype = dtype_of(equation)
-    if dtype == bool:
+    if dtype.kind == "b":
         return g.node("Or" if greater else "And", *operands(g, equation, inputs))
     return g.op("Max" if greater else "Min", dtype, *operands(g, equation, inputs))
 

@@ -122,7 +122,7 @@ def default_fill(fill: Any, dtype: np.dtype) -> np.ndarray:
         return np.asarray(fill, dtype)
     if dtype.kind in "fcV":
         return np.asarray(np.nan, dtype)
-    return np.asarray(True) if dtype == bool else np.asarray(np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max, dtype)
+    return np.asarray(True) if dtype.kind == "b" else np.asarray(np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max, dtype)
 
 
 @lowers("gather")

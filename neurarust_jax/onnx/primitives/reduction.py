@@ -17,7 +17,7 @@ _REDUCTIONS = {"reduce_sum": ("ReduceSum", 0), "reduce_prod": ("ReduceProd", 1),
 
 def identity_of(name: str, dtype: np.dtype) -> np.ndarray:
     """The element that changes nothing in a maximum or minimum."""
-    if dtype == bool:
+    if dtype.kind == "b":
         return np.asarray("min" in name)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
@@ -31,7 +31,7 @@ def _reduce(g: Emitter, equation: Any, x: Operand) -> Operand:
     op_type, start = _REDUCTIONS[name]
     shape = equation.invars[0].aval.shape
     if not is_static(equation.outvars[0].aval.shape) or 0 not in shape:
-        if dtype == bool:
+        if dtype.kind == "b":
             return g.cast(g.reduce(op_type, g.cast(x, bool, np.uint8), axes, np.uint8), np.uint8, bool)
         return g.reduce(op_type, x, axes, dtype)
     start = identity_of(name, dtype) if start is None else np.asarray(start, dtype)
@@ -41,7 +41,7 @@ def _reduce(g: Emitter, equation: Any, x: Operand) -> Operand:
 @lowers("reduce_and", "reduce_or", "reduce_xor")
 def _reduce_logic(g: Emitter, equation: Any, x: Operand) -> Operand:
     name, dtype, axes = equation.primitive.name, dtype_of(equation), equation.params["axes"]
-    if dtype != bool:
+    if dtype.kind != "b":
         return _reduce_bits(g, equation, x)
     if is_static(equation.outvars[0].aval.shape) and 0 in equation.invars[0].aval.shape:
         return np.broadcast_to(np.asarray(name == "reduce_and"), equation.outvars[0].aval.shape)
@@ -98,7 +98,7 @@ def _reduce_by_function(g: Emitter, equation: Any, *inputs: Operand) -> list[Ope
 @lowers("argmax", "argmin")
 def _arg_extreme(g: Emitter, equation: Any, x: Operand) -> Operand:
     dtype, (axis,) = dtype_of(equation), equation.params["axes"]
-    if dtype == bool:
+    if dtype.kind == "b":
         x, dtype = g.cast(x, bool, np.uint8), np.dtype(np.uint8)
     op_type = "ArgMax" if equation.primitive.name == "argmax" else "ArgMin"
     found = g.op(op_type, dtype, x, result=np.int64, axis=int(axis), keepdims=0)

@@ -65,7 +65,7 @@ def _apply(lowering: Lowering, equation: Any, *values: Value) -> list[Value]:
 
 def _typed(x: Any, aval: Any) -> Any:
     """Known arrays in the dtype of the output: NumPy's promotion is not JAX's."""
-    if not isinstance(x, np.ndarray) or jax.dtypes.issubdtype(aval.dtype, jax.dtypes.extended) or x.dtype == aval.dtype:
+    if not isinstance(x, np.ndarray) or jax.numpy.issubdtype(aval.dtype, jax.dtypes.extended) or x.dtype == aval.dtype:
         return x
     return x.astype(aval.dtype)
 

@@ -85,8 +85,8 @@ def _scatter_nd(g: Emitter, x: Operand, indices: Operand, updates: Operand, redu
     if reduction in ("min", "max") and g.opset < 18:
         return _one_by_one(g, x, indices, updates, reduction, of_x, of_indices, of_updates)
     inner = carrier("ScatterND", dtype, {"reduction": reduction})
-    attributes = {} if reduction == "none" else {"reduction": reduction}
-    return g.cast(g.node("ScatterND", g.cast(x, dtype, inner), indices, g.cast(updates, dtype, inner), **attributes), inner, dtype)
+    combined = None if reduction == "none" else reduction
+    return g.cast(g.node("ScatterND", g.cast(x, dtype, inner), indices, g.cast(updates, dtype, inner), reduction=combined), inner, dtype)
 
 
 def _one_by_one(g: Emitter, x: Operand, indices: Operand, updates: Operand, reduction: str, of_x: Aval, of_indices: Aval, of_updates: Aval) -> Operand:

@@ -169,10 +169,10 @@ def _pad(g: Emitter, equation: Any, x: Operand, fill: Operand) -> Operand:
 
 def pad(g: Emitter, x: Operand, fill: Operand, shape: tuple, config: Any, dtype: np.dtype) -> Operand:
     """`x` with `(low, high, interior)` elements of `fill` put around and between; negative ones take away."""
-    shape = list(shape)
+    lengths = list(shape)
     for axis, (_, _, interior) in enumerate(config):
-        if interior and not (is_static((shape[axis],)) and shape[axis] <= 1):
-            x, shape[axis] = _pad_between(g, x, fill, shape, axis, int(interior), dtype)
+        if interior and not (is_static((lengths[axis],)) and lengths[axis] <= 1):
+            x, lengths[axis] = _pad_between(g, x, fill, lengths, axis, int(interior), dtype)
     low = [max(lo, 0) if is_static((lo,)) else lo for lo, _, _ in config]
     high = [max(hi, 0) if is_static((hi,)) else hi for _, hi, _ in config]
     if not all(_is_zero(n) for n in (*low, *high)):
@@ -180,14 +180,14 @@ def pad(g: Emitter, x: Operand, fill: Operand, shape: tuple, config: Any, dtype:
         padded = g.node("Pad", g.cast(x, dtype, inner), g.shape([*low, *high]), g.cast(compact(fill) if isinstance(fill, np.ndarray) else fill, dtype, inner))
         x = g.cast(padded, inner, dtype)
     axes = [d for d, (lo, hi, _) in enumerate(config) if _is_negative(lo) or _is_negative(hi)]
-    total = [n + lo + hi for n, lo, hi in zip(shape, low, high, strict=True)]
+    total = [n + lo + hi for n, lo, hi in zip(lengths, low, high, strict=True)]
     starts = [max(-config[d][0], 0) for d in axes]
     ends = [total[d] - max(-config[d][1], 0) for d in axes]
     return g.slice(x, starts, ends, axes)
 
 
 def _is_negative(length: Any) -> bool:
-    return isinstance(length, int | np.integer) and length < 0
+    return isinstance(length, int | np.integer) and bool(length < 0)
 
 
 def _pad_between(g: Emitter, x: Operand, fill: Operand, shape: list, axis: int, interior: int, dtype: np.dtype) -> tuple[Operand, Any]:

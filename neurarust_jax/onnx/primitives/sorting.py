@@ -15,7 +15,7 @@ from .registry import lowers
 
 def _order(g: Emitter, key: Operand, dtype: np.dtype, length: Any, axis: int, largest: bool) -> tuple[Operand, Operand]:
     """The `length` first elements in order, and their places; a NaN counts as the greatest element."""
-    inner = carrier("TopK", dtype, {}) if dtype != bool else np.dtype(np.uint8)
+    inner = carrier("TopK", dtype, {}) if dtype.kind != "b" else np.dtype(np.uint8)
     key = g.cast(key, dtype, inner)
     ranked = key
     if dtype.kind in "fV":
