@@ -53,6 +53,10 @@ class AutogradError(NeuraRustError, RuntimeError):
     """The graph of recorded operations does not allow what was asked of it."""
 
 
+class DLPackError(NeuraRustError, BufferError):
+    """A tensor cannot be handed to another library as it is."""
+
+
 class TracedValueError(NeuraRustError, RuntimeError):
     """A Python value was asked of a tensor that has none yet, inside a compiled or transformed function."""
 
