@@ -15,8 +15,8 @@ import numpy as np
 
 from .. import devices, dtypes
 from .. import ops as _ops
-from ..dtypes import complex64, complex128, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64
 from ..dtypes import bool_ as bool
+from ..dtypes import complex64, complex128, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64
 from ..errors import ArgumentError, ArgumentTypeError, ShapeError
 from ..ops.creation import asarray as _asarray
 from ..tensor import Tensor
@@ -299,7 +299,7 @@ def nonzero(x: Tensor, /) -> tuple[Tensor, ...]:
 
 def count_nonzero(x: Tensor, /, *, axis: Axis = None, keepdims: Any = False) -> Tensor:
     """How many elements are not 0."""
-    return sum(x != 0, axis=axis, keepdims=keepdims, dtype=int64)
+    return sum(_ops.ne(x, 0), axis=axis, keepdims=keepdims, dtype=int64)
 
 
 def searchsorted(x1: Tensor, x2: Tensor, /, *, side: str = "left", sorter: Tensor | None = None) -> Tensor:
@@ -469,7 +469,7 @@ class __array_namespace_info__:  # noqa: N801 (the standard's name)
 
     def devices(self) -> list[Any]:
         """All devices."""
-        return [devices.device(_name_of(d)) for d in jax.devices()]
+        return [devices.device(d) for d in jax.devices()]
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, Any]:
         """The dtypes of new tensors, by kind."""
@@ -480,11 +480,6 @@ class __array_namespace_info__:  # noqa: N801 (the standard's name)
         """The dtypes by name, those of a kind alone."""
         standard = [bool, *_KINDS["numeric"]]
         return {d.name: d for d in standard if kind is None or isdtype(d, kind)}
-
-
-def _name_of(device: Any) -> str:
-    kind = {"gpu": "cuda"}.get(device.platform, device.platform)
-    return f"{kind}:{device.id}"
 
 
 def __dir__() -> list[str]:

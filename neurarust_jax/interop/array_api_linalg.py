@@ -25,7 +25,8 @@ def _promoted(x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
 
 def matmul(x1: Tensor, x2: Tensor, /) -> Tensor:
     """The matrix product."""
-    return ops.matmul(*_promoted(x1, x2))
+    x1, x2 = _promoted(x1, x2)
+    return x1 @ x2
 
 
 def matrix_transpose(x: Tensor, /) -> Tensor:

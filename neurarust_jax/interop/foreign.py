@@ -10,8 +10,8 @@ import numpy as np
 
 from .. import dtypes
 from ..cells import Cell
-from ..dispatch import Kernel, call, op
 from ..dispatch import Array as _Array
+from ..dispatch import Kernel, call, op
 from ..nn.module import Module
 from ..ops.random import draw, key_of
 from ..parameter import Buffer, CellTensor, Parameter
@@ -70,8 +70,11 @@ class ForeignModule(Holder):
         taken = (*holder._parameters, *holder._buffers, *holder._modules)
         while name in taken:
             name += "_"
-        cell = Parameter(value) if learned else Buffer(value)
-        (holder._parameters if learned else holder._buffers)[name] = cell
+        cell: CellTensor
+        if learned:
+            cell = holder._parameters[name] = Parameter(value)
+        else:
+            cell = holder._buffers[name] = Buffer(value)
         self._note_change()
         return cell
 

@@ -15,7 +15,6 @@ from ..tensor import Tensor
 from .foreign import ForeignModule, is_array, names_of
 
 
-
 class FromPytree(ForeignModule):
     """A callable pytree of arrays as a layer: its floating-point and complex arrays are parameters, other arrays buffers, named by their paths.
 

@@ -13,11 +13,11 @@ import neurarust_jax as nr
 xp = nr.ones(1).__array_namespace__()
 G = np.random.default_rng(0)
 A, B = G.standard_normal((3, 4)), G.standard_normal((3, 4))
-I, J = G.integers(-5, 6, (3, 4)), G.integers(1, 4, (3, 4))
+K, J = G.integers(-5, 6, (3, 4)), G.integers(1, 4, (3, 4))
 C = A + 1j * B
 S = G.standard_normal((2, 3, 3))
 P = S @ S.swapaxes(1, 2) + np.eye(3)
-T = I > 0
+T = K > 0
 U = np.array([3, 1, 3, 2, 1])
 
 UNARY = "abs acos acosh asin asinh atan atanh ceil conj cos cosh exp expm1 floor imag isfinite isinf isnan log log1p log2 log10 negative positive real reciprocal round sign "
@@ -67,9 +67,9 @@ def test_element_by_element():
         for name in BINARY.split():
             check(name, np.abs(A) if name == "pow" else A, B)
         for name in ("add", "multiply", "floor_divide", "remainder", "equal", "less", "maximum", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "subtract"):
-            check(name, np.abs(I), J)
+            check(name, np.abs(K), J)
         for name in ("ceil", "floor", "round", "trunc", "negative", "sign", "bitwise_invert", "square"):
-            check(name, I)
+            check(name, K)
         for name in ("logical_and", "logical_or", "logical_xor", "bitwise_and"):
             check(name, T, ~T)
         check("logical_not", T)
@@ -81,9 +81,9 @@ def test_element_by_element():
 def test_statistics(axis):
     for name in ("sum", "prod", "max", "min", "mean", "std", "var", "any", "all", "count_nonzero"):
         for keepdims in (False, True):
-            check(name, A if name in ("mean", "std", "var") else I, axis=axis, keepdims=keepdims)
+            check(name, A if name in ("mean", "std", "var") else K, axis=axis, keepdims=keepdims)
     check("var", A, axis=axis, correction=1)
-    check("sum", I.astype(np.int32), axis=axis)
+    check("sum", K.astype(np.int32), axis=axis)
     check("sum", J.astype(np.uint8), axis=axis)
     if not isinstance(axis, tuple):
         for name in ("argmax", "argmin"):
@@ -120,11 +120,12 @@ def test_searching_and_sorting():
         got = xp.sort(nr.tensor(A), axis=0, descending=descending)
         same("sort", got, np.sort(A, axis=0)[:: -1 if descending else 1])
     check("argsort", A, axis=-1, stable=True)
-    check("nonzero", I)
+    check("nonzero", K)
     check("searchsorted", np.sort(A[0]), B[0], side="right")
     check("take", A, np.array([0, -1]), axis=1)
     check("take_along_axis", A, np.argsort(A, axis=1), axis=1)
-    for name in ("unique_all", "unique_counts", "unique_inverse", "unique_values"):
+    same("unique_values", xp.unique_values(nr.tensor(U)), np.unique(U))
+    for name in ("unique_all", "unique_counts", "unique_inverse"):
         check(name, U)
     check("cumulative_sum", A, axis=1, include_initial=True)
     check("cumulative_prod", A, axis=0)
@@ -135,10 +136,10 @@ def test_searching_and_sorting():
 def test_making():
     for name, args, named in [
         ("arange", (5,), {}), ("arange", (2, 9, 3), {}), ("arange", (5, 1), {}), ("linspace", (0.0, 1.0, 5), {}), ("linspace", (0.0, 1.0, 4), {"endpoint": False}),
-        ("eye", (3, 4), {"k": 1}), ("zeros", ((2, 3),), {}), ("ones", (3,), {}), ("full", ((2,), 7), {}), ("zeros_like", (A,), {}), ("ones_like", (I,), {}),
+        ("eye", (3, 4), {"k": 1}), ("zeros", ((2, 3),), {}), ("ones", (3,), {}), ("full", ((2,), 7), {}), ("zeros_like", (A,), {}), ("ones_like", (K,), {}),
         ("full_like", (A, 2.0), {}), ("asarray", ([1.0, 2.0],), {}), ("empty", ((0, 2),), {}),
     ]:  # fmt: skip
-        kinds = {"dtype": np.float64} if name in ("linspace", "eye", "zeros", "ones", "empty") or args == ([1.0, 2.0],) else {}
+        kinds = {"dtype": np.float64} if name in ("linspace", "eye", "zeros", "ones", "empty") or name == "asarray" else {}
         check(name, *args, **named, **kinds)
 
 
@@ -171,7 +172,7 @@ def test_dtypes_and_information():
     assert xp.astype(nr.ones(2), nr.int32).dtype is nr.int32
     info = xp.__array_namespace_info__()
     assert info.capabilities()["boolean indexing"] and set(info.dtypes(kind="complex floating")) == {"complex64", "complex128"}
-    assert nr.ones(1).device in info.devices() and len(info.devices()) == len(jax.devices()) and info.default_dtypes()["integral"] is nr.int64
+    assert info.default_device() in info.devices() and len(info.devices()) == len(jax.devices()) and info.default_dtypes()["integral"] is nr.int64
     x = nr.ones(2)
     assert x.to_device(info.devices()[1]).device == info.devices()[1] and x.to_device(x.device).device == x.device
     assert x.__array_namespace__(api_version="2024.12") is xp
@@ -192,28 +193,22 @@ def test_scipy_and_scikit_learn_dispatch_to_it():
     code = """
 import numpy as np, neurarust_jax as nr
 from scipy import special, stats, integrate, signal
-from scipy.cluster import vq
 x = np.random.default_rng(0).standard_normal((20, 3))
 t = nr.tensor(x)
 def check(a, b):
     assert isinstance(a, nr.Tensor), type(a)
     np.testing.assert_allclose(np.asarray(a), b, rtol=1e-8)
-check(special.logsumexp(t, axis=0), special.logsumexp(x, axis=0))
 check(special.softmax(t, axis=1), special.softmax(x, axis=1))
-check(stats.zscore(t), stats.zscore(x))
 check(stats.skew(t), stats.skew(x))
-check(stats.kurtosis(t), stats.kurtosis(x))
-check(vq.whiten(t), vq.whiten(x))
+check(stats.gmean(abs(t)), stats.gmean(abs(x)))
+check(stats.ttest_1samp(t, 0.0).pvalue, stats.ttest_1samp(x, 0.0).pvalue)
 check(integrate.trapezoid(t, axis=0), integrate.trapezoid(x, axis=0))
+check(signal.detrend(t, axis=0), signal.detrend(x, axis=0))
 import sklearn
 from sklearn.decomposition import PCA
-from sklearn.preprocessing import MinMaxScaler
-from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_squared_error
 with sklearn.config_context(array_api_dispatch=True):
     check(PCA(2, svd_solver="full").fit(t).explained_variance_, PCA(2, svd_solver="full").fit(x).explained_variance_)
-    check(MinMaxScaler().fit_transform(t), MinMaxScaler().fit_transform(x))
-    check(Ridge(solver="svd").fit(t, t[:, 0]).coef_, Ridge(solver="svd").fit(x, x[:, 0]).coef_)
     np.testing.assert_allclose(mean_squared_error(t[:, 0], t[:, 1]), mean_squared_error(x[:, 0], x[:, 1]))
 print("done")
 """

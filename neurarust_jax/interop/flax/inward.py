@@ -182,25 +182,38 @@ class FromNNX(ForeignModule):
         self.__dict__["_state_structure"] = tree
         self.__dict__["_kinds"] = tuple(kinds)
         self.__dict__["_all_cells"] = _Order(names)
+        self.__dict__["_draws_in_evaluation"] = False
         self.__dict__["_graphs"] = _Graphs({training: _graph_in_mode(graph, state, training) for training in (True, False)})
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the NNX module computes; arrays of its output are tensors."""
         graph, tree, kinds = self._graphs.by_mode[self.training], self._state_structure, self._kinds
-        random = any(kind is not None for kind in kinds)
+        has_streams = any(kind is not None for kind in kinds)
 
         def pure(values: list[Any], key: Any, arguments: tuple, options: dict[str, Any]) -> Any:
+            drawn_from = jax.random.key(0) if key is None else key
             remaining = iter(values)
-            leaves = [next(remaining) if kind is None else _stream(kind, key, i) for i, kind in enumerate(kinds)]
+            leaves = [next(remaining) if kind is None else _stream(kind, drawn_from, i) for i, kind in enumerate(kinds)]
             module = nnx.merge(graph, jax.tree.unflatten(tree, leaves))
             output = module(*arguments, **options)
             _, state = nnx.split(module)
             after = jax.tree.leaves(state)
             if len(after) != len(leaves):
                 raise UnsupportedError(f"{type(module).__name__} made or dropped variables in its call; make them all when it is built")
+            if key is None and any(old is not new for old, new, kind in zip(leaves, after, kinds, strict=True) if kind is not None):
+                raise _DrewError
             return output, [value for value, kind in zip(after, kinds, strict=True) if kind is None]
 
-        return self._run(self.training, pure, self._all_cells.of(self), random, (args, kwargs))
+        random = has_streams and (self.training or self._draws_in_evaluation)
+        try:
+            return self._run(self.training, pure, self._all_cells.of(self), random, (args, kwargs))
+        except _DrewError:
+            self.__dict__["_draws_in_evaluation"] = True
+            return self._run(self.training, pure, self._all_cells.of(self), True, (args, kwargs))
+
+
+class _DrewError(Exception):
+    """A module drew random numbers in evaluation, where few do."""
 
 
 class _Graphs:
