@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..autograd.graph import no_grad
 from ..cells import StateTrace
 from ..errors import ArgumentError, ArgumentTypeError, AutogradError
 from ..tensor import Tensor, wrap
