@@ -1,7 +1,5 @@
-"""Files: tensors and nested objects on disk, and checkpoints of whole training states."""
+"""Files: state dicts on disk."""
 
-from .checkpoint import Checkpoint, Checkpointer
-from .files import load, open, save
-from .safetensors import TensorFile
+from .files import load, save
 
-__all__ = ["Checkpoint", "Checkpointer", "TensorFile", "load", "open", "save"]
+__all__ = ["load", "save"]

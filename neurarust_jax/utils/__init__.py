@@ -1,5 +1,5 @@
 """PyTorch's `torch.utils`: names only."""
 
-from . import checkpoint, data
+from . import data
 
-__all__ = ["checkpoint", "data"]
+__all__ = ["data"]
