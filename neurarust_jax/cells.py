@@ -72,7 +72,7 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
-_traces = 0  # state traces under way in any thread; while it is 0 a read costs no thread-local look-up
+_traces = 0  # state traces under way in any thread, and one more while calls are watched; while it is 0 a read costs no thread-local look-up
 _lock = threading.Lock()
 
 
@@ -129,6 +129,13 @@ class StateTrace:
         _thread.trace = self.parent
         with _lock:
             _traces -= 1
+
+
+def watch_calls(on: bool) -> None:
+    """Let calls of modules be followed also where nothing is traced, or no longer."""
+    global _traces
+    with _lock:
+        _traces += 1 if on else -1
 
 
 def current_trace() -> StateTrace | None:

@@ -53,6 +53,10 @@ class AutogradError(NeuraRustError, RuntimeError):
     """The graph of recorded operations does not allow what was asked of it."""
 
 
+class AnomalyError(AutogradError):
+    """A NaN or an infinity has appeared while `detect_anomaly` looked for it."""
+
+
 class TracedValueError(NeuraRustError, RuntimeError):
     """A Python value was asked of a tensor that has none yet, inside a compiled or transformed function."""
 

@@ -1,7 +1,7 @@
 """`autocast`: regions in which operations choose their dtypes, so that most of the work is done in 16 bits.
 
 Its state is part of the thread's `Regime`, which fixes compiled programs. While autocast is on anywhere, the functions of the listed ops run their kernels by way of
-`_call_converted`; while it is off nowhere, they are as if there were no autocast, and it costs nothing.
+`_with_conversion`; while it is off nowhere, they are as if there were no autocast, and it costs nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import devices, dtypes
 from ..autograd.graph import Regime, mode, on_regime_change, set_regime
-from ..dispatch import OPS, Kernel, call
+from ..dispatch import Kernel, put_around
 from ..errors import AmpError, ArgumentError, ArgumentTypeError
 from ..tensor import Tensor
 from . import policies
@@ -50,12 +50,16 @@ _thread = _Thread()
 # --- how ops run while it is on --------------------------------------------------------------------------------------
 
 
-def _call_converted(kernel: Kernel, arguments: Any) -> Any:
-    """Run the kernel of a listed op: as autocast wants it, if it is on in this thread and for this device."""
-    regime = mode.regime
-    if regime is not None and regime.autocast:
-        kernel = _converting(kernel, regime.autocast, arguments)
-    return call(kernel, arguments)
+def _with_conversion(call: Callable) -> Callable:
+    """What runs the kernels of listed ops: as autocast wants it, if it is on in this thread and for this device."""
+
+    def call_converted(kernel: Kernel, arguments: Any) -> Any:
+        regime = mode.regime
+        if regime is not None and regime.autocast:
+            kernel = _converting(kernel, regime.autocast, arguments)
+        return call(kernel, arguments)
+
+    return call_converted
 
 
 def _converting(kernel: Kernel, state: tuple[tuple[str, Any], ...], arguments: Any) -> Kernel:
@@ -87,6 +91,7 @@ def _choose(state: tuple[tuple[str, Any], ...], arguments: Any) -> tuple[str, An
     return next((pair for pair in state if pair[0] == devices.default().type), None)
 
 
+_LISTED = frozenset(policies.CPU.keys() | policies.OTHERS.keys())
 _on = 0  # in how many threads and blocks it was switched on
 _lock = threading.Lock()
 
@@ -100,9 +105,7 @@ def _note(before: Regime | None, after: Regime | None) -> None:
     with _lock:
         was, _on = _on, max(_on + change, 0)
         if bool(was) != bool(_on):
-            chosen = _call_converted if _on else call
-            for name in policies.CPU.keys() | policies.OTHERS.keys():
-                OPS[name].public.__globals__["_call"] = chosen
+            put_around("autocast", _LISTED, _with_conversion if _on else None)
 
 
 on_regime_change.append(_note)

@@ -269,7 +269,7 @@ def _run(
     """The gradients at `targets`, added to `existing`; `None` where none came."""
     stepwise = create_graph or any(isinstance(e, Tensor) for e in existing) or any(isinstance(c, Tensor) for c in cotangents)
     if not stepwise:
-        stepwise = any(n.hooks or n.retained or n.kernel is None for n in nodes) or any(isinstance(n, Leaf) and n.hooks for n, _ in targets)
+        stepwise = mode.regime is not None and mode.regime.anomaly is not None or any(n.hooks or n.retained or n.kernel is None for n in nodes) or any(isinstance(n, Leaf) and n.hooks for n, _ in targets)
     if not stepwise:
         gradients = _run_compiled(nodes, roots, cotangents, targets, existing)
         if gradients is not None:
@@ -417,7 +417,12 @@ def _run_stepwise(nodes: list[Node], roots: list[Place], cotangents: list[Any], 
             elif node.retained and output in node.retained:
                 node.retained[output]._write(value if value._node is not None else value._value)
         if any(value is not None for value in arrived):
-            for edge, value in zip(node.edges, node_gradients(node, arrived), strict=True):
+            gradients = node_gradients(node, arrived)
+            if mode.regime is not None and mode.regime.anomaly is not None:
+                from .anomaly import look_at_gradients
+
+                look_at_gradients(node, gradients, arrived)
+            for edge, value in zip(node.edges, gradients, strict=True):
                 add(edge, value)
     result = []
     for place, before in zip(targets, existing, strict=True):

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from .. import cells
 from ..errors import ArgumentTypeError, NeuraRustError
+from . import scopes
 from .attributes import HOOKS, REGISTRIES
 from .conversion import ModuleConversion
 from .hooks import ModuleHooks
@@ -76,13 +77,20 @@ class Module(ModuleConversion, ModuleStateDict, ModuleHooks):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if cells._traces:
-            trace = cells.current_trace()
-            if trace is not None:
-                trace.note_module(self)
+            with scopes.entered(self):
+                return self._forward_or_explain(args, kwargs)
         try:
             if self._has_hooks:
                 return self._call_with_hooks(args, kwargs)
             return self.forward(*args, **kwargs)
+        except NeuraRustError as error:
+            self._add_path(error)
+            raise
+
+    def _forward_or_explain(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """What `__call__` does, apart from it so that an eager call is one frame."""
+        try:
+            return self._call_with_hooks(args, kwargs) if self._has_hooks else self.forward(*args, **kwargs)
         except NeuraRustError as error:
             self._add_path(error)
             raise

@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from .. import dtypes, parameter
+from ..autograd.anomaly import CheckedKernel, checked_program
 from ..autograd.engine import backward, can_be_walked, graph_behind
 from ..autograd.graph import Node, _ModeSwitch, mode, under_regime
 from ..cells import Cell, Leaf, StateTrace, current_trace, donatable
@@ -187,8 +188,13 @@ class _Program:
         self.first_trace: Any = None  # until it is compiled
 
     def _compile(self) -> None:
-        self.compiled = jax.jit(self._pure, donate_argnums=0)
+        pure = functools.partial(self._pure)
+        pure.__name__ = self.owner.__name__  # type: ignore[attr-defined]  (profiles and HLO show it)
+        self.compiled = jax.jit(pure, donate_argnums=0)
         self.kernel = Kernel(self.owner.__name__, self._flat, keeps_vjp=True)
+        if self.regime is not None and self.regime.anomaly is not None:
+            self.compiled = checked_program(jax.jit(pure))  # donates nothing: a call that raises changes nothing
+            self.kernel = CheckedKernel(self.owner.__name__, self._flat, keeps_vjp=True)
 
     # tracing
 
