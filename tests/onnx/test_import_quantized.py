@@ -1,14 +1,74 @@
-"""Conversions that quantized models use."""
+"""Quantized models: one made by onnxruntime.quantization, and the conversions that such models use."""
 
 import itertools
 
 import ml_dtypes
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 import neurarust_jax as nr
+
+
+class Batches(CalibrationDataReader):
+    def __init__(self, batches):
+        self.left = iter(batches)
+
+    def get_next(self):
+        return next(({"x": b} for b in self.left), None)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A convolution and two dense layers, its file and some batches."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "w1": rng.standard_normal((4, 2, 3, 3)) * 0.3, "b1": rng.standard_normal(4), "w2": rng.standard_normal((4 * 6 * 6, 16)) * 0.1,
+        "b2": rng.standard_normal(16), "w3": rng.standard_normal((16, 5)) * 0.3,
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["c"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]), helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("Flatten", ["r"], ["f"]), helper.make_node("Gemm", ["f", "w2", "b2"], ["g"]), helper.make_node("Relu", ["g"], ["h"]),
+        helper.make_node("MatMul", ["h", "w3"], ["y"]),
+    ]  # fmt: skip
+    infos = [[helper.make_tensor_value_info("x", 1, ["N", 2, 6, 6])], [helper.make_tensor_value_info("y", 1, ["N", 5])]]
+    constants = [numpy_helper.from_array(v.astype(np.float32), n) for n, v in weights.items()]
+    proto = helper.make_model(helper.make_graph(nodes, "g", *infos, constants), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    folder = tmp_path_factory.mktemp("quantized")
+    onnx.save(proto, folder / "float.onnx")
+    return folder, [rng.standard_normal((8, 2, 6, 6)).astype(np.float32) for _ in range(3)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("form", "per_channel"), [(QuantFormat.QDQ, True), (QuantFormat.QOperator, False)])
+def test_a_model_of_onnxruntimes_quantizer_agrees_with_onnxruntime(network, form, per_channel):
+    folder, batches = network
+    path = folder / f"{form}.onnx"
+    ops = None if form == QuantFormat.QDQ else ["Conv", "MatMul"]  # others become operators of onnxruntime's own
+    quantize_static(
+        folder / "float.onnx", path, Batches(batches), quant_format=form, per_channel=per_channel, weight_type=QuantType.QInt8, op_types_to_quantize=ops
+    )
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    expected = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run(None, {"x": batches[0]})[0]
+    model = nr.onnx.load(path)
+    found = model(batches[0]).detach().numpy()
+    step = np.abs(expected).max() / 128  # one unit of the last quantized activation, where a tie is rounded one way or the other
+    np.testing.assert_allclose(found, expected, atol=2 * step)
+    assert np.mean(np.abs(found - expected) > step / 2) < 0.05
+    np.testing.assert_allclose(nr.jit(model)(batches[0]).detach().numpy(), found, atol=2 * step)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_dynamically_quantized_model_agrees_with_onnxruntime(network):
+    folder, batches = network
+    path = folder / "dynamic.onnx"
+    quantize_dynamic(folder / "float.onnx", path, weight_type=QuantType.QUInt8, op_types_to_quantize=["MatMul", "Gemm"])
+    expected = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": batches[0]})[0]
+    np.testing.assert_allclose(nr.onnx.load(path)(batches[0]).detach().numpy(), expected, atol=np.abs(expected).max() / 64)
 
 
 def one_node(op, inputs, opset=25, **attributes):
