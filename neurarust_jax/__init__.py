@@ -5,7 +5,7 @@ Everything is named here and defined in the rooms below; importing the package r
 
 import math
 
-from . import amp, autograd, backends, errors, fft, func, interop, linalg, masked, nn, onnx, optim, signal, special, testing, utils
+from . import amp, autograd, backends, errors, fft, func, interop, io, linalg, masked, nn, onnx, optim, signal, special, testing, utils
 from .amp import GradScaler, autocast
 from .amp.autocast_mode import (
     autocast_decrement_nesting, autocast_increment_nesting, clear_autocast_cache, get_autocast_dtype, is_autocast_available, is_autocast_cache_enabled,
@@ -29,7 +29,7 @@ from .symbolic import *  # noqa: F403
 from .tensor import Size, Tensor
 from .ops import *  # noqa: F403 (after `.tensor`: `nr.tensor` is the function)
 from .transforms import (
-    associative_scan, compile, cond, fori_loop, grad, hessian, jacfwd, jacrev, jit, jvp, scan, switch, value_and_grad, vjp, vmap, while_loop,
+    associative_scan, checkpoint, compile, cond, fori_loop, grad, hessian, jacfwd, jacrev, jit, jvp, remat, scan, switch, value_and_grad, vjp, vmap, while_loop,
 )  # fmt: skip
 
 inf, nan, pi, e = math.inf, math.nan, math.pi, math.e

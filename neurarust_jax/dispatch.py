@@ -213,7 +213,7 @@ def _call_recorded(kernel: Kernel, arguments: Sequence[Any], values: list[Any]) 
     vjp = None
     previous = enter_x64(True)
     try:
-        if traced or kernel.keeps_vjp:
+        if (traced or kernel.keeps_vjp) and not mode.deferred:
             output, vjp = kernel.record(positions)(*values)
         else:
             output = kernel.run(*values)

@@ -4,6 +4,8 @@ A message says what was given, what was expected and what to write instead. An e
 `Module.__call__` collects the path of the layer it came from (`in_module`).
 """
 
+import pickle
+
 
 class NeuraRustError(Exception):
     """Base of every error that the package raises by itself.
@@ -57,6 +59,10 @@ class AnomalyError(AutogradError):
     """A NaN or an infinity has appeared while `detect_anomaly` looked for it."""
 
 
+class DLPackError(NeuraRustError, BufferError):
+    """A tensor cannot be handed to another library as it is."""
+
+
 class TracedValueError(NeuraRustError, RuntimeError):
     """A Python value was asked of a tensor that has none yet, inside a compiled or transformed function."""
 
@@ -67,6 +73,14 @@ class StateDictError(NeuraRustError, RuntimeError):
 
 class ModelFileError(NeuraRustError, RuntimeError):
     """A model's file is damaged, cut off, or asks for what cannot be run here."""
+
+
+class FileFormatError(NeuraRustError, RuntimeError):
+    """A file of tensors is damaged or cut off, or not what its name or its header says."""
+
+
+class RefusedObjectError(FileFormatError, pickle.UnpicklingError):
+    """A pickle asks for an object that is neither a tensor nor plain data; nothing of it was executed."""
 
 
 class OptimizerError(NeuraRustError, RuntimeError):

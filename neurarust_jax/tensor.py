@@ -13,7 +13,7 @@ import numpy as np
 
 from . import devices, dtypes
 from .cells import Leaf
-from .errors import ArgumentTypeError, AutogradError, IndexOutOfRangeError, TracedValueError, writes_into_a_tensor
+from .errors import ArgumentTypeError, AutogradError, DLPackError, IndexOutOfRangeError, TracedValueError, writes_into_a_tensor
 from .layouts import strided
 
 if TYPE_CHECKING:
@@ -238,6 +238,8 @@ class Tensor:
         return self._value
 
     def __dlpack__(self, **options: Any) -> Any:
+        if self._node is not None:
+            raise DLPackError("Can't export tensors that require gradient, use tensor.detach()")
         return self._value.__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
@@ -544,7 +546,7 @@ def _look(data: Any, kinds: set[type], arrays: list[Any]) -> Any:
     if isinstance(data, jax.core.Tracer):
         arrays.append(data)
         return data
-    if isinstance(data, jax.Array | np.ndarray | np.generic) or hasattr(data, "__array__"):
+    if isinstance(data, jax.Array | np.ndarray | np.generic) or hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
         data = np.asarray(data)
         arrays.append(data)
         return data

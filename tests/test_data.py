@@ -1,4 +1,4 @@
-"""Datasets, samplers, loaders, and files."""
+"""Datasets, samplers and loaders."""
 
 import numpy as np
 import pytest
@@ -124,41 +124,3 @@ def test_samplers():
 def test_options_that_exclude_each_other(options, text):
     with pytest.raises(ValueError, match=text):
         data.DataLoader(data.TensorDataset(nr.arange(3)), **options)
-
-
-def test_safetensors_cross_to_pytorch_and_back(tmp_path):
-    from safetensors.torch import load_file, save_file
-
-    path = tmp_path / "w.safetensors"
-    state = {"a": nr.randn(2, 3), "b": nr.ones(2, dtype=nr.bfloat16), "c": nr.tensor(3), "d": nr.zeros(0, 4), "e": nr.tensor([True])}
-    nr.save(state, path, metadata={"format": "pt"})
-    theirs, ours = load_file(path), nr.load(path)
-    for name, value in state.items():
-        assert ours[name].dtype == value.dtype and nr.equal(ours[name], value)
-        assert theirs[name].float().tolist() == value.float().tolist()
-    save_file({"x": torch.arange(3.0)}, path)
-    assert nr.load(path)["x"].tolist() == [0, 1, 2]
-    model = nr.nn.Linear(2, 2)
-    nr.save(model.state_dict(), path)
-    twin = nr.nn.Linear(2, 2)
-    twin.load_state_dict(nr.load(path))
-    assert nr.equal(twin.weight, model.weight)
-
-
-def test_a_failed_save_leaves_the_old_file(tmp_path):
-    path = tmp_path / "w.safetensors"
-    nr.save({"a": nr.ones(1)}, path)
-    with pytest.raises(TypeError, match="'b' is a str"):
-        nr.save({"a": nr.zeros(1), "b": "text"}, path)
-    assert nr.load(path)["a"].item() == 1 and len(list(tmp_path.iterdir())) == 1
-    with pytest.raises(ValueError, match=r"ends in \.safetensors"):
-        nr.save({}, tmp_path / "w.bin")
-
-
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:4], lambda b: b"\xff" * 8 + b[8:], lambda b: b[:9] + b"#" + b[10:], lambda b: b""])
-def test_damaged_files_are_named(tmp_path, damage):
-    path = tmp_path / "w.safetensors"
-    nr.save({"a": nr.ones(100)}, path)
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(RuntimeError, match=r"w\.safetensors is no safetensors file"):
-        nr.load(path)

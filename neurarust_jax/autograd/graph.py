@@ -29,6 +29,8 @@ class _Mode(threading.local):
     grad = True
     inference = False
     regime: Regime | None = None  # `None` where nothing of it is on
+    constructs = 0  # counts loops and checkpoints that were recorded where they lose their form if JAX differentiates the whole
+    deferred = False  # whether operations on tracers compute what the backward pass needs only there: JAX differentiates, and sees each as it is
 
 
 mode = _Mode()
@@ -150,6 +152,15 @@ class _ModeSwitch:
                 return function(*args, **kwargs)
 
         return wrapped
+
+
+class deferred(_ModeSwitch):  # noqa: N801
+    """Context in which a function is traced for JAX to differentiate: operations keep their own derivative rules."""
+
+    attribute = "deferred"
+
+    def __init__(self, value: bool = True):
+        super().__init__(value)
 
 
 class no_grad(_ModeSwitch):  # noqa: N801 (PyTorch's name)

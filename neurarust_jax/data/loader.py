@@ -15,6 +15,7 @@ from ..generator import Generator
 from ..ops.joining import stack
 from ..tensor import Tensor, array_from, wrap
 from .dataset import IterableDataset
+from .position import Position, checked_state
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 
 __all__ = ["DataLoader", "default_collate", "default_convert"]
@@ -67,6 +68,9 @@ class DataLoader:
     """Batches of a dataset, in order or shuffled.
 
     A dataset that defines ``fetch_batch(indices)``, as `TensorDataset` does, gives a whole batch at once, unless `collate_fn` is given.
+
+    `state_dict` says how far the loader is, and after `load_state_dict`, in another process too, it goes on there with the same batches, as torchdata's
+    `StatefulDataLoader` does.
 
     Args:
         dataset: a `Dataset`, or any object with `__getitem__` and `__len__`; or an `IterableDataset`.
@@ -131,12 +135,40 @@ class DataLoader:
         self._batched = batch_sampler is not None or (self._iterable and batch_size is not None)
         self._fetches_batches = collate_fn is None and self._batched and hasattr(dataset, "fetch_batch")
         self.collate_fn = collate_fn or (default_collate if self._batched else default_convert)
+        self._position: Position | None = None
+        self._resumed: dict[str, Any] | None = None
 
     def __iter__(self) -> Iterator[Any]:
+        position = self._position = Position(self, self._resumed)
+        self._resumed = None
         if self._iterable:
-            return self._iterate_stream()
-        tasks = iter(self.batch_sampler if self._batched else self.sampler)
-        return self._in_threads(tasks) if self.num_workers else map(self._fetch, tasks)
+            return position.batches(self._iterate_stream(position))
+        tasks = position.tasks()
+        return position.batches(self._in_threads(tasks) if self.num_workers else map(self._fetch, tasks))
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the loader is in the pass that was begun last, and what its order was drawn from.
+
+        The generator of the order belongs to it if it is the loader's own; the default one is saved by itself. A sampler of another source of randomness, and
+        an `IterableDataset`, can define `state_dict` and `load_state_dict` too. An iterable dataset without them is read and skipped to the place.
+        """
+        if self._resumed is not None:
+            return dict(self._resumed)
+        return (self._position or Position(self)).state()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on, at the next iteration, where the loader was when `state_dict` was called.
+
+        Args:
+            state_dict: what that returned.
+
+        Raises:
+            TypeError: it is something else.
+        """
+        state = checked_state(state_dict)
+        if "_generator_state" in state:
+            Position(self).generator.set_state(state["_generator_state"])
+        self._position, self._resumed = None, state
 
     def _fetch(self, task: Any) -> Any:
         """The batch of a list of indices, or the item of one."""
@@ -148,8 +180,8 @@ class DataLoader:
             return self.collate_fn(self.dataset.__getitems__(task))
         return self.collate_fn([self.dataset[i] for i in task])
 
-    def _iterate_stream(self) -> Iterator[Any]:
-        items = iter(self.dataset)
+    def _iterate_stream(self, position: Position) -> Iterator[Any]:
+        items = position.items()
         if not self._batched:
             yield from map(self.collate_fn, items)
             return

@@ -8,7 +8,7 @@ from typing import Any
 BRIDGES = {
     "torch": ("from_torch", "to_torch", "to_torch_state_dict", "from_torch_state_dict"),
     "flax": ("FromLinen", "FromNNX", "to_linen", "to_nnx"),
-    "functions": ("FromPytree",),
+    "pytrees": ("FromPytree",),
     "array_api": (),
 }
 

@@ -1,5 +1,7 @@
-"""Files: state dicts on disk."""
+"""Files: tensors and nested objects on disk, and checkpoints of whole training states."""
 
-from .files import load, save
+from .checkpoint import Checkpoint, Checkpointer
+from .files import load, open, save
+from .safetensors import TensorFile
 
-__all__ = ["load", "save"]
+__all__ = ["Checkpoint", "Checkpointer", "TensorFile", "load", "open", "save"]

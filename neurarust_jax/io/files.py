@@ -1,4 +1,4 @@
-"""`nr.save` and `nr.load`: state dicts as safetensors files."""
+"""`nr.save`, `nr.load` and `nr.io.open`: tensors and nested objects on disk, in the format that a path's ending or a file's content says."""
 
 from __future__ import annotations
 
@@ -7,99 +7,138 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from ..errors import ArgumentError
+from . import pytorch, pytorch_writer, safetensors
+from .placement import checked
+from .safetensors import INDEX, TensorFile
+from .source import Source, replacing
 
-from .. import dtypes
-from ..errors import ArgumentError, ArgumentTypeError, StateDictError
-from ..ops.creation import finish
-from ..tensor import Tensor, array_from, wrap
-
-__all__ = ["load", "save"]
-
-# names of dtypes in the format, https://github.com/huggingface/safetensors#format
-_NAMES = {
-    "bool": "BOOL", "uint8": "U8", "int8": "I8", "int16": "I16", "uint16": "U16", "int32": "I32", "uint32": "U32", "int64": "I64", "uint64": "U64",
-    "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
-    "complex64": "C64",
-}  # fmt: skip
-_DTYPES = {name: dtypes._NAMES[d].dtype for d, name in _NAMES.items()}
+__all__ = ["load", "open", "save"]
 
 
-def save(obj: Mapping[str, Any], f: str | os.PathLike, *, metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors by name to a safetensors file. The file appears whole or not at all.
+def save(
+    obj: Any, f: Any, pickle_module: Any = None, pickle_protocol: int = 2, *, metadata: Mapping[str, str] | None = None,
+    max_shard_size: int | str | None = None,
+) -> None:  # fmt: skip
+    """Write tensors to a file. It appears whole or not at all: whatever happens meanwhile, what was there before stays readable.
+
+    A path that ends in ``.safetensors`` gets the safetensors format, a dict of tensors by name. Any other path, such as ``.pt``, ``.pth`` or ``.bin``, and any
+    file object gets PyTorch's format, which takes nested objects too; `torch.load` reads it, with ``weights_only=True``.
 
     Args:
-        obj: a state dict: tensors or arrays by name.
-        f: the path; it ends in ``.safetensors``.
-        metadata: strings to keep beside them.
+        obj: a state dict. For PyTorch's format also lists, tuples, dicts and sets of any depth of tensors, numbers, strings, bytes, `None`, dtypes and devices.
+            Arrays are written as tensors, NumPy's numbers as Python's, a defaultdict as a dict.
+        f: a path, or a file object opened for writing bytes.
+        pickle_module: must be `None`.
+        pickle_protocol: must be 2, the one that PyTorch reads safely.
+        metadata: strings to keep beside the tensors (safetensors).
+        max_shard_size: bytes, or a text such as ``"5GB"``. A larger dict goes into several files and Hugging Face's index ``model.safetensors.index.json``
+            (safetensors).
 
     Raises:
-        TypeError: a value is no tensor.
-        ValueError: the path has another ending.
+        TypeError: a value is none that the format takes.
 
     Examples:
         >>> import tempfile, neurarust_jax as nr
-        >>> path = tempfile.mkdtemp() + "/w.safetensors"
-        >>> nr.save({"w": nr.ones(2)}, path)
-        >>> nr.load(path)
+        >>> folder = tempfile.mkdtemp()
+        >>> nr.save({"w": nr.ones(2)}, folder + "/w.safetensors")
+        >>> nr.load(folder + "/w.safetensors")
         {'w': tensor([1., 1.])}
+        >>> nr.save({"model": {"w": nr.ones(2)}, "epoch": 3}, folder + "/training.pt")
+        >>> nr.load(folder + "/training.pt")
+        {'model': {'w': tensor([1., 1.])}, 'epoch': 3}
     """
-    path = _checked(f)
-    if not isinstance(obj, Mapping):
-        raise ArgumentTypeError(f"save takes a dict of tensors by name, got {type(obj).__name__}; write nr.save(model.state_dict(), path)")
-    from safetensors.numpy import save_file
-
-    arrays = {}
-    for name, value in obj.items():
-        if not isinstance(name, str) or not (isinstance(value, Tensor) or hasattr(value, "__array__")):
-            raise ArgumentTypeError(f"save: {name!r} is a {type(value).__name__}; a safetensors file holds tensors by string names")
-        array = np.ascontiguousarray(value.numpy(force=True) if isinstance(value, Tensor) else np.asarray(value)).reshape(value.shape)
-        kind = dtypes.from_numpy(array.dtype).name
-        if kind not in _NAMES:
-            raise ArgumentTypeError(f"save: {name!r} has dtype {kind}, which safetensors has no name for; convert it with .to(dtype)")
-        arrays[name] = array
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save_file(arrays, temporary, dict(metadata) if metadata else None)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    if pickle_module is not None or pickle_protocol != 2:
+        raise ArgumentError("save writes pickles of its own, of protocol 2: leave out pickle_module and pickle_protocol")
+    is_path = isinstance(f, str | os.PathLike)
+    if is_path and Path(f).name.endswith((".safetensors", ".safetensors" + INDEX)):
+        return safetensors.save(obj, str(f).removesuffix(INDEX), metadata, max_shard_size)
+    if metadata is not None or max_shard_size is not None:
+        raise ArgumentError(f"metadata and max_shard_size are for a path that ends in .safetensors, got {f!r}")
+    if not is_path:
+        return pytorch_writer.save(obj, f)
+    with replacing(f) as file:
+        pytorch_writer.save(obj, file, Path(f).stem or "archive")
+    return None
 
 
-def load(f: str | os.PathLike, map_location: Any = None) -> dict[str, Tensor]:
-    """Read a safetensors file.
+def load(
+    f: Any, map_location: Any = None, pickle_module: Any = None, *, weights_only: bool | None = True, mmap: bool | None = None, **pickle_load_args: Any
+) -> Any:
+    """Read a file: safetensors, also one of several by Hugging Face's index, or what `torch.save` wrote, which needs no PyTorch. The content says which.
+
+    Nothing in a file is executed. From PyTorch's files come tensors, containers, numbers and strings; anything else is refused by its name.
 
     Args:
-        f: the path.
-        map_location: the device to put the tensors on.
+        f: a path, a folder with ``model.safetensors``, or a file object opened for reading bytes.
+        map_location: where the tensors go. `None`: JAX's default device. A device, or a `jax.sharding.Sharding` for all. A dict: from names of tensors, or from
+            devices that the file names, to such. A function of a tensor and such a device's name: it returns a tensor, a device, or `None`.
+        pickle_module: must be `None`.
+        weights_only: accepted and without effect: nothing but data is ever read.
+        mmap: share the file's memory instead of reading it; the file must not be changed while the tensors live. Default: `False`.
+        encoding: of the strings of Python 2 in a file of PyTorch's. Default: ``"utf-8"``.
 
     Returns:
-        Tensors by name.
+        A dict of tensors by name, or the object that was saved.
 
     Raises:
-        RuntimeError: the file is damaged: the error names the file and what is wrong with it. Nothing in it is executed.
+        RuntimeError: the file is damaged, cut off or lies about itself: the error names the file and the tensor.
+        UnpicklingError: it holds objects that are no data.
+
+    Examples:
+        >>> import io, neurarust_jax as nr
+        >>> file = io.BytesIO()
+        >>> nr.save({"step": 7, "w": nr.zeros(2)}, file)
+        >>> _ = file.seek(0)
+        >>> nr.load(file, map_location="cpu")
+        {'step': 7, 'w': tensor([0., 0.])}
     """
-    path = _checked(f)
-    from safetensors import SafetensorError, deserialize
+    encoding = pickle_load_args.pop("encoding", "utf-8")
+    if pickle_module is not None or pickle_load_args:
+        raise ArgumentError("load reads pickles by itself and executes nothing in them: leave out pickle_module and its arguments")
+    placement = checked(map_location)
+    is_path = isinstance(f, str | os.PathLike)
+    if mmap and not is_path:
+        raise ArgumentError("f must be a file path in order to use the mmap argument")
+    if is_path:
+        f = safetensors.located(f)
+        if f.name.endswith(INDEX) and not f.name.endswith(".safetensors" + INDEX):
+            return _load_sharded(f, map_location, bool(mmap))
+    if not (is_path and f.name.endswith(INDEX)):
+        with Source(f, bool(mmap)) as source:
+            if not _is_safetensors(source, f if is_path else None):
+                return pytorch.load(source, placement, bool(mmap), encoding)
+            source.finish(0)
+    with open(f, map_location, mmap=bool(mmap)) as tensors:
+        return dict(tensors)
 
-    try:
-        entries = deserialize(path.read_bytes())
-    except SafetensorError as error:
-        raise StateDictError(f"{path} is no safetensors file, or is damaged or cut off: {error}") from None
-    found = {}
-    for name, entry in entries:
-        if entry["dtype"] not in _DTYPES:
-            raise StateDictError(f"{path}: tensor {name!r} has dtype {entry['dtype']}, which nr has no name for")
-        array = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
-        found[name] = finish(wrap(array_from(array)), map_location)
-    return found
+
+def open(f: Any, map_location: Any = None, *, mmap: bool = False) -> TensorFile:  # noqa: A001
+    """A safetensors file, sharded or not, as a mapping from names to tensors, each of which is read when it is asked for. See `TensorFile`.
+
+    Args:
+        f: the path of a file, of an index, or of a folder with either; or a file object.
+        map_location: where tensors go, as in `load`.
+        mmap: share the file's memory instead of reading it.
+    """
+    return TensorFile(f, map_location, mmap=mmap)
 
 
-def _checked(f: str | os.PathLike) -> Path:
-    path = Path(f)
-    if path.suffix != ".safetensors":
-        raise ArgumentError(f"nr.save and nr.load take a path that ends in .safetensors, got {str(path)!r}")
-    return path
+def _is_safetensors(source: Source, path: Path | None) -> bool:
+    """By the content, and of what could be neither format, by the path's ending."""
+    if source.size >= 9:
+        start = source.bytes(0, 9)
+        if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= source.size - 8:
+            return True
+        if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
+            return path is not None and path.suffix == ".safetensors" and start[:4] != b"PK\x03\x04"
+    return path is not None and path.suffix == ".safetensors"
+
+
+def _load_sharded(index: Path, map_location: Any, mapped: bool) -> dict[str, Any]:
+    """A state dict in several files of PyTorch's, by Hugging Face's older index."""
+    shard_of, _ = safetensors.read_index(index)
+    found: dict[str, Any] = {}
+    for name in sorted(set(shard_of.values())):
+        found.update(load(index.parent / name, map_location, mmap=mapped))
+    return {name: found[name] for name in shard_of if name in found}

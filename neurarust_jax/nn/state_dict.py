@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -36,12 +37,51 @@ class _Entries(OrderedDict):
     """The part of a state dict that is being loaded into one module.
 
     Attributes:
-        writes: what is to be written once everything has been checked, in pairs of function and value.
+        writes: what is to be written once everything has been checked.
     """
 
-    def __init__(self, entries: Any, writes: list[tuple[Callable, Any]]):
+    def __init__(self, entries: Any, writes: _Writes):
         super().__init__(entries)
         self.writes = writes
+
+
+class _Writes:
+    """Values that are written together, and taken back if the loading fails later."""
+
+    def __init__(self):
+        self.pending: list[tuple[Callable, Any, Callable, Any]] = []  # (write, value, undo, value before)
+        self.done: list[tuple[Callable, Any]] = []
+
+    def to_cell(self, cell: CellTensor, value: Any) -> None:
+        """Note a value for a cell."""
+        self.pending.append((cell.assign, value, cell._write, None if is_lazy(cell) else cell._value))
+
+    def to_module(self, module: Any, state: Any) -> None:
+        """Note extra state of a module."""
+        before = None
+        if type(module).get_extra_state is not ModuleStateDict.get_extra_state:
+            with contextlib.suppress(Exception):  # it may have none yet
+                before = module.get_extra_state()
+        self.pending.append((module.set_extra_state, state, module.set_extra_state, before))
+
+    def write(self) -> None:
+        """Write what is pending; if that fails, nothing of what was written since the beginning stays."""
+        pending, self.pending = self.pending, []
+        try:
+            for write, value, undo, before in pending:
+                self.done.append((undo, before))
+                write(value)
+        except BaseException:
+            self.undo()
+            raise
+
+    def undo(self) -> None:
+        """Give back every value that was replaced."""
+        for undo, before in reversed(self.done):
+            if before is not None:
+                with contextlib.suppress(Exception):  # the error that led here is the one to show
+                    undo(before)
+        self.done.clear()
 
 
 class ModuleStateDict(ModuleHierarchy):
@@ -121,14 +161,14 @@ class ModuleStateDict(ModuleHierarchy):
             A namedtuple with `missing_keys` and `unexpected_keys`.
 
         Raises:
-            RuntimeError: shapes differ, or names with `strict`. Nothing has been changed then, unless a hook after loading is registered.
+            RuntimeError: shapes differ, or names with `strict`. Nothing has been changed then, except what a hook after loading did by itself.
         """
         if not isinstance(state_dict, Mapping):
             raise ArgumentTypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
         metadata = getattr(state_dict, "_metadata", None)
         result = _IncompatibleKeys([], [])
         errors: list[str] = []
-        writes: list[tuple[Callable, Any]] = []
+        writes = _Writes()
 
         def load(module: Any, entries: _Entries, prefix: str) -> None:
             local = {} if metadata is None else dict(metadata.get(prefix[:-1], {}))
@@ -140,7 +180,7 @@ class ModuleStateDict(ModuleHierarchy):
                 load(child, _Entries(((k, v) for k, v in entries.items() if k.startswith(below)), writes), below)
             if module._load_state_dict_post_hooks:
                 if not errors:
-                    _write(writes)
+                    writes.write()
                 for hook in module._load_state_dict_post_hooks.values():
                     if hook(module, result) is not None:
                         raise AssertionError(
@@ -151,14 +191,19 @@ class ModuleStateDict(ModuleHierarchy):
         entries = _Entries(state_dict, writes)
         if metadata is not None:
             entries._metadata = metadata  # type: ignore[attr-defined]
-        load(self, entries, "")
+        try:
+            load(self, entries, "")
+        except BaseException:
+            writes.undo()
+            raise
         if strict:
             for keys, complaint in ((result.unexpected_keys, "Unexpected"), (result.missing_keys, "Missing")):
                 if keys:
                     errors.insert(0, f"{complaint} key(s) in state_dict: " + ", ".join(f'"{k}"' for k in keys) + ". ")
         if errors:
+            writes.undo()
             raise StateDictError("Error(s) in loading state_dict for {}:\n\t{}".format(type(self).__name__, "\n\t".join(errors)))
-        _write(writes)
+        writes.write()
         return result
 
     def _load_from_state_dict(
@@ -172,7 +217,7 @@ class ModuleStateDict(ModuleHierarchy):
         for hook in self._load_state_dict_pre_hooks.values():
             hook(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         pending = state_dict.writes if isinstance(state_dict, _Entries) else None
-        writes: list[tuple[Callable, Any]] = [] if pending is None else pending
+        writes = _Writes() if pending is None else pending
         assign = local_metadata.get("assign_to_params_buffers", False)
         cells = self._saved_cells()
         for name, cell in cells.items():
@@ -180,13 +225,13 @@ class ModuleStateDict(ModuleHierarchy):
             if key in state_dict:
                 value = _loaded(key, state_dict[key], cell, assign, error_msgs)
                 if value is not None:
-                    writes.append((cell.assign, value))
+                    writes.to_cell(cell, value)
             elif strict:
                 missing_keys.append(key)
         extra = prefix + _EXTRA_STATE
         takes_extra = type(self).set_extra_state is not ModuleStateDict.set_extra_state
         if takes_extra and extra in state_dict:
-            writes.append((self.set_extra_state, state_dict[extra]))
+            writes.to_module(self, state_dict[extra])
         elif takes_extra and strict:
             missing_keys.append(extra)
         if strict:
@@ -194,13 +239,7 @@ class ModuleStateDict(ModuleHierarchy):
             below = tuple(f"{prefix}{name}." for name in (*self._modules, *(n for n, m in self._contained() if isinstance(m, ModuleHierarchy))))
             unexpected_keys += [k for k in state_dict if k.startswith(prefix) and k not in known and not k.startswith(below)]
         if pending is None:
-            _write(writes)
-
-
-def _write(writes: list[tuple[Callable, Any]]) -> None:
-    for write, value in writes:
-        write(value)
-    writes.clear()
+            writes.write()
 
 
 def _loaded(key: str, given: Any, cell: CellTensor, assign: bool, errors: list[str]) -> Any:

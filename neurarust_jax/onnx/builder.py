@@ -209,6 +209,13 @@ class Graph:
                 self.note_dims(value)
         return made
 
+    def add_random(self, op_type: str, inputs: Sequence[Value], dtype: Any, shape: Sequence[Any], attributes: dict[str, Any]) -> Value:
+        """A node that draws random numbers: its own attributes are named as Python's arguments for types and shapes are."""
+        made = self._new(dtype, shape)
+        self.nodes.append(Node(op_type, [i.name for i in inputs], [made.name], {"dtype": element_type(dtype), **attributes}))
+        self.note_dims(made)
+        return made
+
     # --- what converters need often ------------------------------------------------------------------------------------
 
     def cast(self, value: Value, dtype: Any) -> Value:

@@ -60,15 +60,20 @@ class _SchemaFunction:
             types = [_type_of(x).SerializeToString() for x in inputs]
             body = onnx.FunctionProto()
             body.ParseFromString(schema.get_context_dependent_function_with_opset_version(version, proto.SerializeToString(), types))
-        if not body.opset_import:
-            body.opset_import.append(onnx.helper.make_opsetid("", self.version))
+        if all(imported.domain not in ("", "ai.onnx") for imported in body.opset_import):
+            body.opset_import.append(onnx.helper.make_opsetid("", self.version if not self.domain else onnx.defs.onnx_opset_version()))
         return body
 
 
 def _protos(attributes: dict[str, Any]) -> dict[str, Any]:
     import onnx
 
-    return {name: onnx.numpy_helper.from_array(v) if isinstance(v, np.ndarray) else v for name, v in attributes.items()}
+    def as_proto(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return onnx.numpy_helper.from_array(value)
+        return value.graph.proto if hasattr(value, "graph") else value
+
+    return {name: as_proto(value) for name, value in attributes.items()}
 
 
 def _type_of(value: Any) -> Any:

@@ -86,7 +86,10 @@ class Graph:
         steps: the nodes.
         captured: names of values from outside that the steps or outputs read: initializers, and, in a subgraph, outer values.
         input_types: for each input (dtype, shape), `None` where the file says nothing.
+        proto: of a subgraph, as it stands in the file: ONNX's own function bodies are made from it.
     """
+
+    proto: Any = None
 
     def __init__(self, name: str, inputs: Sequence[str], outputs: Sequence[str], steps: list[Node], input_names: Sequence[str], output_names: Sequence[str]):
         self.name = name

@@ -153,7 +153,9 @@ class Parser:
         where = f"{self.where}: attribute {attribute.name!r}"
         kind = attribute.type or _kind_of(attribute)
         if kind == attribute.GRAPH:
-            return self.graph(attribute.g, scope, opsets, given, where)
+            made = self.graph(attribute.g, scope, opsets, given, where)
+            made.proto = attribute.g
+            return made
         if kind == attribute.GRAPHS:
             return [self.graph(g, scope, opsets, given, where) for g in attribute.graphs]
         if kind == attribute.TENSOR:

@@ -115,7 +115,7 @@ def _remove_identities(graph: Graph) -> bool:
 
 
 def _is_identity(graph: Graph, node: Node) -> bool:
-    if node.domain or not node.inputs or not node.inputs[0]:
+    if node.domain or not node.inputs or not node.inputs[0] or not node.outputs[0]:
         return False
     source, result = graph.values[node.inputs[0]], graph.values[node.outputs[0]]
     if node.op_type == "Identity":

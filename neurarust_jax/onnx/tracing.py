@@ -17,6 +17,7 @@ from ..autograd.graph import no_grad
 from ..cells import Cell, StateTrace
 from ..dispatch import OPS, Kernel, Op
 from ..generator import Generator
+from ..ops.indexing import _KERNELS
 from ..tensor import Tensor, array_from, wrap
 from .dimensions import concrete, is_symbolic, shapes_by_samples
 
@@ -201,7 +202,7 @@ def _origin(kernel: Kernel) -> tuple[Op | None, tuple[Any, ...] | None]:
 def _describe(kernel: Kernel, op: Op | None, key: tuple[Any, ...] | None, values: list[Any]) -> Call:
     """Which arguments of the op the values are."""
     if op is None or key is None:
-        return Call(kernel.name, {}, {"": list(range(sum(v is not None for v in values)))}, [])
+        return Call(kernel.name, kernel.fixed, {"values": list(range(sum(v is not None for v in values)))}, [])
     static = dict(zip((p.name for p in op.static), key, strict=False))
     return Call(op.name, static, _places(op, key, values), [])
 
@@ -228,9 +229,9 @@ def _holds_symbols(value: Any) -> bool:
 
 def _forget_symbols() -> None:
     """Drop the kernels that were made for symbolic dimensions: the symbols of another export are others."""
-    for op in OPS.values():
-        for key in [key for key in op.kernels if _holds_symbols(key)]:
-            del op.kernels[key]
+    for kernels in (_KERNELS, *(op.kernels for op in OPS.values())):
+        for key in [key for key in kernels if _holds_symbols(key)]:
+            del kernels[key]
 
 
 def abstract(value: Any, shape: Sequence[Any] | None = None) -> jax.ShapeDtypeStruct:

@@ -107,6 +107,21 @@ def apply(function: Callable, *arrays: Any, **static: Any) -> Any:
     return call(kernel, [as_tensor(a) for a in arrays])
 
 
+def move(function: Callable, *arrays: Any, **static: Any) -> Any:
+    """As `apply`, for functions that only move elements and are written for `namespace(x)`: known values, strings among them, are moved at once."""
+    if all(map(is_known, arrays)):
+        return function(*arrays, **static)
+    if any(map(is_strings, arrays)):
+        arrays = tuple(static_value(a, "an index into an array of strings") for a in arrays)
+        return function(*arrays, **static)
+    return apply(function, *arrays, **static)
+
+
+def namespace(x: Any) -> Any:
+    """The module whose functions take `x`: `numpy` or `jax.numpy`."""
+    return np if isinstance(x, np.ndarray | np.generic) else jax.numpy
+
+
 def run_now(function: Callable, *arguments: Any) -> Any:
     """Call a function outside of any transformation, and give its results as NumPy arrays."""
     with outside_traces():

@@ -51,8 +51,25 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 
 
 def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False) -> Tensor:
-    """`obj` as a tensor, copied only where it must be. See `tensor`."""
+    """`obj` as a tensor, copied only where it must be.
+
+    Args:
+        obj: as for `tensor`.
+        dtype, device: of the result. Default: those of `obj`.
+        copy: `True`: share memory with nobody. `False`: raise if memory cannot be shared.
+        requires_grad: whether the result requires a gradient; it has no part in the graph of `obj`.
+
+    Raises:
+        ValueError: `copy` is false, and `obj` is no tensor or array that can be taken as it is.
+    """
     made = as_tensor(obj, dtype, device).detach()
+    if copy:
+        with dtypes.x64():
+            made = wrap(jnp.copy(made._value))
+    elif copy is not None:
+        kept = made.dtype == dtypes.as_dtype(obj.dtype) if isinstance(obj, Tensor | jax.Array) or hasattr(obj, "__dlpack__") and not isinstance(obj, np.ndarray) else False
+        if not kept:
+            raise ArgumentError(f"can't alias tensor with dtype '{made.dtype}' into memory of {type(obj).__name__}: asarray(copy=False) cannot share it; leave copy out")
     return made.requires_grad_(requires_grad) if requires_grad else made
 
 

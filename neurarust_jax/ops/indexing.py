@@ -45,7 +45,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     pattern, dynamic = _analyze(self, index)
     kernel = _KERNELS.get(pattern)
     if kernel is None:
-        kernel = _KERNELS[pattern] = Kernel("getitem", _reader(pattern), linear=True)
+        kernel = _KERNELS[pattern] = Kernel("getitem", _reader(pattern), linear=True, fixed={"pattern": pattern})
     return call(kernel, (self, *dynamic))
 
 
@@ -53,7 +53,7 @@ def _row(x: Array, index) -> Array:
     return lax.dynamic_index_in_dim(strong(x), index, 0, keepdims=False)
 
 
-_ROW = Kernel("getitem", _row, linear=True)
+_ROW = Kernel("getitem", _row, linear=True, fixed={"pattern": ("int",)})
 
 
 def _out_of_range(index: int, dim: int, length: int) -> IndexOutOfRangeError:

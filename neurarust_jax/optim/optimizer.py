@@ -25,7 +25,7 @@ from ..errors import ArgumentError, ArgumentTypeError, DtypeError, OptimizerErro
 from ..parameter import Buffer, UninitializedTensorMixin, note_change
 from ..tensor import Tensor
 from .groups import Numbers, Options, ParamGroup
-from .state import ParameterState, States
+from .state import ParameterState, Snapshot, States
 
 __all__ = ["Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
 
@@ -424,7 +424,7 @@ class Optimizer:
 
         Raises:
             ValueError: the groups have other numbers of parameters.
-            RuntimeError: a tensor has another shape. In both cases nothing has been changed.
+            RuntimeError: a tensor has another shape. Whatever is raised, nothing has been changed.
         """
         state_dict = dict(state_dict)
         for hook in self._load_state_dict_pre_hooks.values():
@@ -446,11 +446,16 @@ class Optimizer:
                 cell = self._states[p].cells.get(name)
                 if isinstance(cell, Buffer) and value is not None and shape != tuple(cell._state.shape):
                     raise StateDictError(f"state {name!r} of parameter {number} has shape {shape}, and the parameter {tuple(p.shape)}")
-        for group, saved in zip(self.param_groups, groups, strict=True):
-            for name in [n for n in group if n not in saved and n not in self.defaults and n != "param_names"]:
-                del group[name]
-            group.update({name: value for name, value in saved.items() if name != "params"})
-        self._load_packed_states(pairs, state_dict["state"])
+        before = Snapshot(self)
+        try:
+            for group, saved in zip(self.param_groups, groups, strict=True):
+                for name in [n for n in group if n not in saved and n not in self.defaults and n != "param_names"]:
+                    del group[name]
+                group.update({name: value for name, value in saved.items() if name != "params"})
+            self._load_packed_states(pairs, state_dict["state"])
+        except BaseException:
+            before.put_back()
+            raise
         for hook in self._load_state_dict_post_hooks.values():
             hook(self)
 

@@ -232,6 +232,30 @@ class States(MutableMapping):
         return repr(dict(self))
 
 
+class Snapshot:
+    """All that an optimizer holds, to be put back if loading a state dict fails halfway."""
+
+    def __init__(self, optimizer: Optimizer):
+        self._optimizer = optimizer
+        self._groups = [(group, group.present(), group.steps, group.prepared) for group in optimizer.param_groups]
+        self._states = [(state, state.names, dict(state.cells), dict(state.others)) for state in optimizer._states.values()]
+        counts = [group.steps for group in optimizer.param_groups if group.steps is not None]
+        places = [*counts, *(cell for _, _, kept, _ in self._states for cell in kept.values()), *optimizer._shared_places()]
+        self._values = [(cell, cell._state) for cell in places]
+
+    def put_back(self) -> None:
+        """Undo every change since."""
+        for group, options, steps, prepared in self._groups:
+            group._given = options
+            group._lay_out()
+            group.steps, group.prepared = steps, prepared
+        for state, names, kept, others in self._states:
+            state.names, state.cells, state.others = names, kept, others
+        for cell, value in self._values:
+            cell._state = value
+        self._optimizer._note_structure()
+
+
 def _is_array(value: Any) -> bool:
     return isinstance(value, Tensor | jax.Array | np.ndarray) or (hasattr(value, "__dlpack__") and hasattr(value, "shape"))
 

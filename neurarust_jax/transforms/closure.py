@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from .. import dtypes
 from ..autograd.engine import can_be_walked, graph_behind
-from ..autograd.graph import Node, mode
+from ..autograd.graph import Node, deferred, mode
 from ..cells import Cell, Leaf, StateTrace, current_trace
 from ..dispatch import Kernel, call
 from ..errors import ArgumentTypeError, AutogradError
@@ -134,7 +134,7 @@ class Closure:
             known = {s._node for s in stand_ins}
             started = Node(None, (), (), (), None, 0, True).sequence
             with StateTrace({c: self._as_inside(c, v, known) for c, v in zip(candidates, cells, strict=True)}) as trace, substituted(self.captured, stand_ins):
-                with jax.enable_x64(self.caller_x64):
+                with jax.enable_x64(self.caller_x64), deferred():
                     self.outputs = Outputs(self.function(*inside), self.name)
                 own = {x._node: i for i, x in enumerate(inside) if isinstance(x, Tensor) and x._node is not None}
                 known |= {c._node for c in trace.read_cells if isinstance(c, CellTensor)}
@@ -237,6 +237,7 @@ def run(name: str, pure: Callable, inputs: Inputs, flags: Sequence[bool]) -> lis
     """Call a pure function of the values of `inputs`, recorded as one operation if an output requires grad."""
     arguments = inputs.tensors()
     if mode.grad and any(flags) and any(isinstance(x, Tensor) and x._node is not None for x in arguments):
+        mode.constructs += not mode.deferred
         outputs = list(call(Kernel(name, pure, keeps_vjp=True), arguments))
         for tensor, wanted in zip(outputs, flags, strict=True):
             if not wanted:
@@ -275,7 +276,7 @@ def eagerly(construct: Callable, functions: Sequence[Callable], fixed: tuple, op
     if compiled is None:
 
         def program(captured: list[Tensor], operands: Any) -> Any:
-            with substituted(environment.tensors, captured):
+            with substituted(environment.tensors, captured), deferred():
                 return construct(functions, fixed, operands)
 
         program.__name__ = program.__qualname__ = construct.__name__

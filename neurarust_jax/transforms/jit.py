@@ -24,7 +24,7 @@ import numpy as np
 from .. import dtypes, parameter
 from ..autograd.anomaly import CheckedKernel, checked_program
 from ..autograd.engine import backward, can_be_walked, graph_behind
-from ..autograd.graph import Node, _ModeSwitch, mode, under_regime
+from ..autograd.graph import Node, _ModeSwitch, deferred, mode, under_regime
 from ..cells import Cell, Leaf, StateTrace, current_trace, donatable
 from ..dispatch import Kernel, edges_of, record
 from ..errors import ArgumentTypeError, AutogradError, TracedValueError
@@ -215,7 +215,8 @@ class _Program:
         arguments, named = _join(self.structure, self.marks, inside)
         started = Node(None, (), (), (), None, 0, True).sequence
         # the caller's own jnp code runs as it would outside, and the mode is that of the call, also when a backward pass traces again
-        with trace, jax.enable_x64(self.owner.caller_x64), _ModeSwitch(self.grad), under_regime(self.regime):
+        deferring = deferred(self.records or self.owner.module is not None)
+        with trace, jax.enable_x64(self.owner.caller_x64), _ModeSwitch(self.grad), under_regime(self.regime), deferring:
             returned = self.owner.function(*arguments, **named)
         found, tree = jax.tree.flatten(returned, is_leaf=_opaque)
         outputs, kinds, requires_grad = [], [], []
@@ -276,6 +277,7 @@ class _Program:
     def discover(self, candidates: list[Cell], leaves: list[Any]) -> None:
         """Trace the function once to find its cells; cells that were not among the candidates cost a second trace."""
         missed_before: set[Cell] = set()
+        constructs = mode.constructs
         while True:
             found: list[tuple[_Result, StateTrace]] = []
 
@@ -302,6 +304,8 @@ class _Program:
         self._depend_on(trace)
         cells = [c for c, v in zip(candidates, values, strict=True) if v is not None]
         self.first_trace = (jaxpr, cells, jax.tree.structure(shapes))
+        if self.records and mode.constructs != constructs:
+            self.first_trace = None  # trace again, in the form that JAX differentiates
 
     def _depend_on(self, trace: StateTrace) -> None:
         modules = dict.fromkeys((*(m for m, _ in self.modules), *trace.modules, *self.owner._modules_around(_join(self.structure, self.marks, itertools.repeat(None)))))

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from ..autograd.graph import enable_grad
+from ..autograd.graph import deferred, enable_grad
 from ..cells import Cell, StateTrace, write_all
 from ..errors import AutogradError
 from ..parameter import unflatten_as
@@ -71,7 +71,7 @@ class Lifted:
 
     def __call__(self, *arguments: Any, **named: Any) -> tuple[Any, list[Any]]:
         """(what the function returned, new values of `cells`)"""
-        with StateTrace() as trace, enable_grad():
+        with StateTrace() as trace, enable_grad(), deferred():
             returned = self.function(*arguments, **named)
         self.cells = list(trace.written_cells)
         return returned, [v._value if isinstance(v := trace.values[c], Tensor) else v for c in self.cells]

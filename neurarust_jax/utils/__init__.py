@@ -1,5 +1,5 @@
 """PyTorch's `torch.utils`: names only."""
 
-from . import data
+from . import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]

@@ -284,6 +284,15 @@ def _prelu(x, slope):
     return jnp.where(x < 0, x * slope, x)
 
 
+@handler("SwiGLU")
+def swiglu(node, gate, x):
+    return apply(_swiglu, gate, x, alpha=float(node.get("alpha", 1.0)))
+
+
+def _swiglu(gate, x, alpha):
+    return gate * jax.nn.sigmoid(jnp.asarray(alpha, gate.dtype) * gate) * x
+
+
 @handler("Softmax", "LogSoftmax", "Hardmax")
 def softmax_of_matrix(node, x):
     """Before opset 13 the input counts as a matrix whose rows begin at `axis`."""

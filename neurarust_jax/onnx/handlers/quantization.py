@@ -52,6 +52,11 @@ def _wide(x: Array) -> Array:
     return x.astype(np.int32) if is_integer(np.dtype(x.dtype)) and x.dtype.itemsize < 4 else x
 
 
+def _quotient(x: Array, scale: Array) -> Array:
+    """The exactly rounded x / scale, which decides ties; XLA would multiply by the reciprocal of a scale that is broadcast."""
+    return x / lax.optimization_barrier(jnp.broadcast_to(scale, x.shape))
+
+
 def _quantize(x: Array, scale: Array, zero_point: Array | None, dtype: Any, axis: int, block_size: int, saturate: bool, precision: Any) -> Array:
     """The nearest quantized number to x / scale + zero_point."""
     scale = _spread(scale, x.shape, axis, block_size, "QuantizeLinear")
@@ -60,7 +65,7 @@ def _quantize(x: Array, scale: Array, zero_point: Array | None, dtype: Any, axis
     if precision is None:
         precision = np.dtype(np.float32) if is_integer(np.dtype(x.dtype)) else x.dtype
         scale = scale.astype(precision) if not is_integer(np.dtype(scale.dtype)) or precision == np.float32 else scale
-    quotient = x.astype(precision) / scale.astype(precision)
+    quotient = _quotient(x.astype(precision), scale.astype(precision))
     if is_integer(dtype):
         return _rounded(quotient, zero_point, dtype)
     if zero_point is not None and bit_width(dtype) < 8:
@@ -105,7 +110,7 @@ def _dynamic_quantize(x: Array) -> tuple[Array, Array, Array]:
     scale = (high - low) / np.float32(255)
     divisor = jnp.where(scale == 0, np.float32(1), scale)
     zero_point = jnp.clip(jnp.rint(-low / divisor), 0, 255).astype(np.uint8)
-    return _rounded(x / divisor, zero_point, np.dtype(np.uint8)), scale, zero_point
+    return _rounded(_quotient(x, divisor), zero_point, np.dtype(np.uint8)), scale, zero_point
 
 
 @handler("DynamicQuantizeLinear", since=11)

@@ -1,26 +1,30 @@
 """The cross-correlation under all convolutions, channels last, in the form that each platform runs fast. No public functions.
 
-XLA has one primitive for it. On GPU and TPU that is always the right form. On the CPU it is for dense kernels of one and two dimensions;
-for the others (grouped, three-dimensional) it falls back to plain loops, which these forms avoid. The times beside them are of a CPU with two
-cores and float32, XLA's primitive against the form chosen.
+XLA has one primitive for it. On GPU and TPU that is always the right form. On the CPU it is for dense kernels of one and two dimensions
+over many channels; over few channels, matrix products of all windows are faster, and for grouped and three-dimensional kernels the primitive
+falls back to plain loops, which other forms avoid. The times beside them are of a CPU with two cores and float32, XLA's primitive against the
+form chosen.
 """
 
 import functools
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 
 from ...dispatch import Array
-from ..matmul import convolution_precision
 from .sliding import every, extend
 
 __all__: list[str] = []
 
+FEW_CHANNELS = 32  # up to here the gradient of the weight is a product of windows
+FEW_FACTORS = 32  # up to here (elements of a window times channels) the forward pass is one too
 MOST_TAPS = 64  # up to here a depthwise kernel is written out
 MOST_PARTS = 8  # up to here the groups are convolved one by one
 
@@ -50,7 +54,7 @@ def _primitive(x: Array, kernel: Array, stride: Sequence[int], pads: list[tuple[
     """XLA's primitive."""
     spatial = "DHW"[3 - len(stride) :]
     numbers = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
-    return lax.conv_general_dilated(x, kernel, stride, pads, rhs_dilation=dilation, feature_group_count=groups, dimension_numbers=numbers, precision=convolution_precision())
+    return lax.conv_general_dilated(x, kernel, stride, pads, rhs_dilation=dilation, feature_group_count=groups, dimension_numbers=numbers)
 
 
 def _dense(x: Array, kernel: Array, stride: Sequence[int], pads: list[tuple[int, int]], dilation: Sequence[int]) -> Array:
@@ -60,11 +64,52 @@ def _dense(x: Array, kernel: Array, stride: Sequence[int], pads: list[tuple[int,
         for axis, s in enumerate(stride, 1):
             x = extend(x, axis, [pads[axis - 1]])
             x = every(x, axis, 0, s, (x.shape[axis] - 1) // s + 1)
-        return lax.dot_general(x, kernel.reshape(kernel.shape[n:]), (((n + 1,), (0,)), ((), ())), precision=convolution_precision())
+        return lax.dot_general(x, kernel.reshape(kernel.shape[n:]), (((n + 1,), (0,)), ((), ())))
     grows = any(b + a > d * (k - 1) for (b, a), d, k in zip(pads, dilation, kernel.shape, strict=False))
     if grows or min(map(min, pads)) < 0:  # the gradient of the weight slides a window greater than the input: 1.4 ms instead of 30 if it is padded before
         x, pads = extend(x, 1, pads), [(0, 0)] * n
+    if kernel.shape[n] <= FEW_CHANNELS and x.dtype in (np.float32, np.float64) and x.size:
+        return _over_few_channels(x, kernel, tuple(stride), tuple(pads), tuple(dilation))
     return _primitive(x, kernel, stride, pads, dilation, 1)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
+def _over_few_channels(x: Array, kernel: Array, stride: tuple[int, ...], pads: tuple[tuple[int, int], ...], dilation: tuple[int, ...]) -> Array:
+    """The primitive with forms of its own on the CPU: of 3 channels forward 1.0 ms instead of 3.0; of 32 channels the gradient of the weight 3.1 ms instead of 6.6.
+
+    Its rule for tangents says each of the two linear maps in the form whose transpose is fast.
+    """
+    primitive = functools.partial(_primitive, stride=stride, pads=pads, dilation=dilation, groups=1)
+    if math.prod(kernel.shape[:-1]) > FEW_FACTORS:
+        return primitive(x, kernel)
+    return lax.platform_dependent(x, kernel, cpu=functools.partial(_by_windows, stride=stride, pads=pads, dilation=dilation), default=primitive)
+
+
+@functools.partial(_over_few_channels.defjvp, symbolic_zeros=True)
+def _over_few_channels_jvp(stride: Any, pads: Any, dilation: Any, primals: tuple, tangents: tuple) -> tuple[Array, Any]:
+    (x, kernel), (d_x, d_kernel) = primals, tangents
+    primitive = functools.partial(_primitive, stride=stride, pads=pads, dilation=dilation, groups=1)
+    parts = []
+    if not isinstance(d_x, SymbolicZero):
+        parts.append(primitive(d_x, kernel))
+    if not isinstance(d_kernel, SymbolicZero):
+        channels_first = functools.partial(_by_windows, stride=stride, pads=pads, dilation=dilation, first=True)
+        parts.append(lax.platform_dependent(x, d_kernel, cpu=channels_first, default=primitive))
+    output = _over_few_channels(x, kernel, stride, pads, dilation)
+    return output, functools.reduce(jnp.add, parts) if parts else jnp.zeros_like(output)
+
+
+def _by_windows(x: Array, kernel: Array, stride: Sequence[int], pads: Sequence[tuple[int, int]], dilation: Sequence[int], first: bool = False) -> Array:
+    """One product of the kernel with all windows, laid side by side.
+
+    With `first` the product has the channels first, and is turned round. Its transpose in the kernel is then a product of two matrices as they lie.
+    """
+    n = len(stride)
+    windows = jnp.concatenate(_windows(extend(x, 1, list(pads)), kernel.shape[:n], stride, dilation), -1)
+    kernel = kernel.reshape(-1, kernel.shape[-1])
+    if first:
+        return jnp.moveaxis(lax.dot_general(kernel, windows, (((0,), (n + 1,)), ((), ()))), 0, -1)
+    return lax.dot_general(windows, kernel, (((n + 1,), (0,)), ((), ())))
 
 
 def _on_cpu(x: Array, kernel: Array, stride: Sequence[int], pads: list[tuple[int, int]], dilation: Sequence[int], groups: int) -> Array:
@@ -125,5 +170,5 @@ def _by_patches(x: Array, kernel: Array, stride: Sequence[int], pads: list[tuple
     met = _windows(x, window, stride, dilation, 3)
     patches = jnp.stack(met, 1).reshape(groups, len(met) * inputs, -1)
     kernel = kernel.reshape(-1, groups, outputs // groups)
-    output = lax.dot_general(kernel, patches, (((0,), (1,)), ((1,), (0,))), precision=convolution_precision())  # (groups, O / groups, N * places)
+    output = lax.dot_general(kernel, patches, (((0,), (1,)), ((1,), (0,))))  # (groups, O / groups, N * places)
     return jnp.moveaxis(output.reshape(outputs, *met[0].shape[2:]), 0, -1)
