@@ -156,7 +156,7 @@ def test_vmap_equals_a_loop(row):
 
 
 @pytorchs_own
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+@pytest.mark.parametrize("dtype", ["bfloat16", *(pytest.param(d, marks=pytest.mark.exhaustive) for d in ("float16", "float64"))])
 @each_row
 def test_other_dtypes(row, dtype):
     if not row.half and dtype != "float64":

@@ -115,7 +115,7 @@ def test_outputs_and_gradients_equal_pytorchs(info, training, limit):
         return
     for dtype in (torch.float64, torch.float32)[: None if limit is None else 1]:
         failed = []
-        samples = _samples(info, dtype, training, limit and 6)
+        samples = _samples(info, dtype, training, limit)
         for sample in samples:
             try:
                 _compare(info, sample, dtype, training)
