@@ -10,11 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..autograd.graph import deferred
 from ..cells import StateTrace
 from ..errors import ArgumentError, ArgumentTypeError, AutogradError
+from ..parameter import CellTensor
 from ..tensor import Tensor, wrap
 from .closure import Closure, Inputs, Outputs, eagerly, is_traced, run, write
-from .jit import _join, _split
+from .jit import _join, _opaque, _split
 from .lift import is_tensor, value_of
 
 __all__ = ["custom_jvp", "custom_vjp"]
@@ -40,10 +42,20 @@ class _Custom:
         functions = (self.fun, *self._rules())
         if kwargs:
             args = _positional(self.fun, args, kwargs)
+        args = jax.tree.map(_as_operand, args, is_leaf=_opaque)
         return _called(functions, fixed, args) if is_traced(functions, args) else eagerly(_called, functions, fixed, args)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
+
+
+def _as_operand(x: Any) -> Any:
+    """An argument; a parameter as a tensor in its place in the graph."""
+    if not isinstance(x, CellTensor):
+        return x
+    tensor = wrap(x._value)
+    tensor._node = x._node
+    return tensor
 
 
 def _positional(function: Callable, args: tuple, kwargs: dict[str, Any]) -> tuple:
@@ -90,10 +102,7 @@ class _Call:
         self.name, self.rules, self.nondiff, self.closure = name, functions[1:], nondiff, closure
         self.structure, self.marks, self.leaves = structure, marks, leaves
         self.caller_x64 = jax.config.jax_enable_x64
-        numbered = iter(range(len(leaves)))
-        places, _ = _join(structure, marks, numbered)
         self.places = [[x for x in jax.tree.leaves(p, is_leaf=is_tensor) if isinstance(x, int)] for p in self._of_leaves(range(len(leaves)))]
-        del places
 
     def _of_leaves(self, leaves: Any) -> tuple:
         """The arguments, with their traced leaves replaced, and everything else out of the way."""
@@ -113,7 +122,7 @@ class _Call:
 
     def run_rule(self, rule: Callable, *arguments: Any) -> Any:
         """Call a rule; what it writes to cells is dropped, for the function wrote it."""
-        with StateTrace(), no_grad_rules(), jax.enable_x64(self.caller_x64):
+        with StateTrace(), deferred(), jax.enable_x64(self.caller_x64):
             return rule(*arguments)
 
     def tangents(self, values: Sequence[Any], tangents: Sequence[Any]) -> tuple:
@@ -154,13 +163,6 @@ class _Call:
 
 class _Fixed:
     """A place in the arguments without a traced leaf."""
-
-
-def no_grad_rules() -> Any:
-    """Rules are not recorded on the tape: JAX may differentiate them again."""
-    from ..autograd.graph import deferred
-
-    return deferred()
 
 
 def _as_tangent(tangent: Any, value: Any) -> Any:

@@ -15,6 +15,7 @@ from ..cells import Cell, StateTrace, write_all
 from ..errors import ArgumentError, TracedValueError
 from ..generator import Generator
 from ..tensor import Tensor
+from .closure import taped
 from .lift import Packing, is_tensor, value_of
 
 __all__ = ["vmap"]
@@ -112,7 +113,7 @@ def vmap(func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = 
         write_all(cells, written)
         return outputs[0].unpack(values)
 
-    return transformed
+    return taped("vmap", transformed)
 
 
 def _after(trace: _BatchTrace, cell: Cell) -> Any:
