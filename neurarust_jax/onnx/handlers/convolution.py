@@ -145,9 +145,11 @@ def causal_conv_with_state(node, x, weight, bias=None, past=None):
 
 
 def _causal(x, weight, bias, past, activates):
+    """In half precision the sums are those of single precision."""
     carried = weight.shape[-1] - 1
     past = jnp.zeros((*x.shape[:2], carried), x.dtype) if past is None else past
     joined = jnp.concatenate([past.astype(x.dtype), x], -1)
-    y: Any = sum(weight[:, 0, i, None] * joined[..., i : i + x.shape[-1]] for i in range(carried + 1))
-    y = y if bias is None else y + bias[:, None]
+    inner = joined.astype(jnp.float32) if x.dtype.itemsize == 2 else joined
+    y: Any = sum(weight[:, 0, i, None].astype(inner.dtype) * inner[..., i : i + x.shape[-1]] for i in range(carried + 1))
+    y = y if bias is None else y + bias[:, None].astype(inner.dtype)
     return (jax.nn.silu(y) if activates else y).astype(x.dtype), joined[..., joined.shape[-1] - carried :]
