@@ -104,7 +104,9 @@ def unfold(g: Graph, input: Value, kernel_size: Any, dilation: Any, padding: Any
 
 @converter("fold", cases=[case("F.fold(x, (3, 4), (2, 2))", "Col2Im", x=(2, 8, 6))])
 def fold(g: Graph, input: Value, output_size: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Value | None:
-    if g.opset < 18 or input.ndim != 3 or input.dtype != np.float32:
+    if g.opset < 18 or input.dtype != np.float32:
         return None
     size, kernel, dilations, pads, strides = (tuple_of(x, 2) for x in (output_size, kernel_size, dilation, padding, stride))
-    return g.add("Col2Im", input, g.ints(*size), g.ints(*kernel), dilations=dilations, pads=pads * 2, strides=strides)
+    blocks = g.unsqueeze(input, [0]) if input.ndim == 2 else input
+    image = g.add("Col2Im", blocks, g.ints(*size), g.ints(*kernel), dilations=dilations, pads=pads * 2, strides=strides)
+    return g.squeeze(image, [0]) if input.ndim == 2 else image
