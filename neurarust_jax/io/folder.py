@@ -6,9 +6,7 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import shutil
-import socket
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +19,7 @@ from ..errors import FileFormatError
 from . import safetensors, tree
 from .placement import place_of, put
 from .safetensors import SingleFile, host_array, raw
-from .source import sync_directory
+from .source import part_of, remove_leftovers, sync_directory
 
 _CONTENTS = "checkpoint.json"
 _FORMAT = "neurarust_jax checkpoint"
@@ -40,7 +38,7 @@ class Folder:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._metrics: dict[str, dict[str, float]] = {}  # by the folder's name
-        self._remove_leftovers()
+        remove_leftovers(self.directory, "step_*")
 
     def _found(self) -> dict[int, list[Path]]:
         """The folders of each step; the last of several counts, the others were about to be removed."""
@@ -63,7 +61,7 @@ class Folder:
 
     def write(self, step: int, contents: dict[str, Any], arrays: Mapping[str, Mapping[str, Any]]) -> None:
         """Write a checkpoint beside its place, and then rename it."""
-        temporary = self.directory / f".step_{step}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.part"
+        temporary = part_of(self.directory / f"step_{step}")
         temporary.mkdir()
         try:
             files = {}
@@ -89,18 +87,10 @@ class Folder:
 
     def _remove(self, path: Path) -> None:
         """Remove a folder in such a way that half of it is never taken for a checkpoint."""
-        doomed = self.directory / f".{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.part"
+        doomed = part_of(path)
         with contextlib.suppress(FileNotFoundError):
             os.rename(path, doomed)
             shutil.rmtree(doomed, ignore_errors=True)
-
-    def _remove_leftovers(self) -> None:
-        """Remove what processes of this machine left half written or half removed when they were killed."""
-        pattern = re.compile(r"\.step_.*?\." + re.escape(socket.gethostname()) + r"\.(\d+)\.[0-9a-f]{8}\.part")
-        for path in self.directory.iterdir():
-            match = pattern.fullmatch(path.name)
-            if match and not _is_alive(int(match[1])):
-                shutil.rmtree(path, ignore_errors=True)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -202,15 +192,3 @@ def _read_arrays(folder: Path, entry: Any, asked: Mapping[str, dict[str, Any]], 
                 raise FileFormatError(f"{path}: tensor {name!r} does not have the shape and dtype that {_CONTENTS} says") from None
             found[name] = array if said["tag"] == "$array" else put(array, place_of(name, array.shape, places))
     return found
-
-
-def _is_alive(process: int) -> bool:
-    if process == os.getpid() or os.name != "posix":
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

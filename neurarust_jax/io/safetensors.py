@@ -6,6 +6,7 @@ The package of that name copies every tensor several times on its way through Py
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import math
 import os
@@ -21,7 +22,7 @@ from .. import dtypes
 from ..errors import ArgumentError, ArgumentTypeError, FileFormatError
 from ..tensor import Tensor
 from .placement import Placement, checked
-from .source import Source, aligned, replacing, sync_directory
+from .source import Source, aligned, remove_leftovers, replacing, sync_directory
 
 __all__ = ["TensorFile"]
 
@@ -338,6 +339,7 @@ def _save_shards(shards: list[dict[str, Any]], path: Path, metadata: dict[str, s
     stem = path.name.removesuffix(".safetensors")
     if index.exists():  # until the new index stands, the old one has to find its files as they were
         stem += "-" + secrets.token_hex(4)
+    remove_leftovers(path.parent, glob.escape(path.name.removesuffix(".safetensors")) + "*")
     names = [f"{stem}-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
     for name, shard in zip(names, shards, strict=True):
         with replacing(path.with_name(name)) as file:

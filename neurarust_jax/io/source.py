@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import os
+import re
+import secrets
+import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -112,7 +117,8 @@ def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
         with target.open("wb") as file:
             yield file
         return
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    remove_leftovers(target.parent, glob.escape(target.name))
+    temporary = part_of(target)
     try:
         with temporary.open("wb") as file:
             yield file
@@ -123,6 +129,35 @@ def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(target.parent)
+
+
+def part_of(target: Path) -> Path:
+    """A name beside `target` for what is not whole yet, or no longer."""
+    return target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.part")
+
+
+def remove_leftovers(folder: Path, name: str) -> None:
+    """Remove the parts of `name` (a glob pattern) that processes of this machine left when they were killed."""
+    marks = re.compile(r"\." + re.escape(socket.gethostname()) + r"\.(\d+)\.[0-9a-f]{8}\.part")
+    for path in folder.glob(f".{name}.*.part"):
+        match = marks.search(path.name)
+        if match and not _is_alive(int(match[1])):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    if process == os.getpid() or os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def sync_directory(path: str | os.PathLike) -> None:
