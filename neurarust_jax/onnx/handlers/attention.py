@@ -103,6 +103,35 @@ def _attend(query, key, value, bias, scale, softcap, softmax_dtype, mode):
     return multiply(weights, value), stages[mode].astype(query.dtype)
 
 
+# --- with steps of one's own -----------------------------------------------------------------------------------------
+
+
+@handler("FlexAttention", domain="ai.onnx.preview")
+def flex_attention(node, query, key, value):
+    """Attention whose scores and weights pass through subgraphs of the node."""
+    scale, precision = node.get("scale"), node.get("softmax_precision")
+    scale = 1 / math.sqrt(shape_of(query)[-1]) if scale is None else float(scale)
+    dtype = numpy_dtype(precision) if precision else np.dtype(np.float64 if dtype_of(query) == np.float64 else np.float32)
+    scores = apply(_flex_scores, query, key, scale=scale, dtype=dtype)
+    scores = node.get("score_mod")(scores)[0] if node.get("score_mod") else scores
+    weights = apply(_softmax, scores)
+    weights = node.get("prob_mod")(weights)[0] if node.get("prob_mod") else weights
+    return apply(_flex_output, weights, value)
+
+
+def _flex_scores(query, key, scale, dtype):
+    key = jnp.repeat(key, query.shape[1] // key.shape[1], 1)
+    return multiply(query, jnp.swapaxes(key, -1, -2)).astype(dtype) * jnp.asarray(scale, dtype)
+
+
+def _softmax(scores):
+    return jax.nn.softmax(scores, -1)
+
+
+def _flex_output(weights, value):
+    return multiply(weights.astype(value.dtype), jnp.repeat(value, weights.shape[1] // value.shape[1], 1))
+
+
 # --- linear ----------------------------------------------------------------------------------------------------------
 
 
