@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 from . import dtypes
-from .autograd.graph import Hollow, Node, mode
+from .autograd.graph import Hollow, Node, mode, note_scope
 from .dtypes import enter_x64, leave_x64
 from .errors import ArgumentTypeError
 from .tensor import Tensor, array_from, attach, wrap
@@ -225,7 +225,10 @@ def _call_recorded(kernel: Kernel, arguments: Sequence[Any], values: list[Any]) 
         for position, value in enumerate(values):
             if type(value) in _CONCRETE and value.dtype.kind in "fcV" and value.shape:  # a number may be a factor, as `alpha`, and costs nothing to keep
                 values[position] = Hollow(value.shape, value.dtype)
-    return record(Node(kernel, values, positions, edges, vjp, None, traced), output)
+    node = Node(kernel, values, positions, edges, vjp, None, traced)
+    if traced:
+        note_scope(node)
+    return record(node, output)
 
 
 def edges_of(arguments: Sequence[Any]) -> tuple[tuple[int, ...], list[Any]]:

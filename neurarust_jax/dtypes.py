@@ -166,8 +166,10 @@ def set_default_dtype(d: Any) -> None:
 
 
 def set_compiled_setting(name: str, value: Any) -> None:
-    """Set what operations compiled from now on are compiled for; those compiled before come back with the value that they were compiled for."""
+    """Set what operations compiled from now on are compiled for, `None` for the default; those compiled before come back with the value that they were compiled for."""
     _settings[name] = value
+    if value is None:
+        del _settings[name]
     _note_settings()
 
 

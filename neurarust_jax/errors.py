@@ -67,6 +67,10 @@ class TracedValueError(NeuraRustError, RuntimeError):
     """A Python value was asked of a tensor that has none yet, inside a compiled or transformed function."""
 
 
+class LeakError(NeuraRustError, RuntimeError):
+    """A tensor is held outside the transformation that it has its value in."""
+
+
 class StateDictError(NeuraRustError, RuntimeError):
     """A state dict does not fit the module or optimizer that it is loaded into."""
 

@@ -6,7 +6,9 @@ The default dtype is in `dtypes.py`, the default device in `devices.py`.
 from __future__ import annotations
 
 import os
+import sys
 import warnings
+from pathlib import Path
 
 import jax
 
@@ -14,7 +16,7 @@ from . import devices, dtypes
 from .errors import ArgumentError, ArgumentTypeError, DeviceError
 
 __all__ = [
-    "are_deterministic_algorithms_enabled", "get_deterministic_debug_mode", "get_num_interop_threads", "get_num_threads",
+    "are_deterministic_algorithms_enabled", "compilation_cache", "get_deterministic_debug_mode", "get_num_interop_threads", "get_num_threads",
     "is_deterministic_algorithms_warn_only_enabled", "is_warn_always_enabled", "set_default_tensor_type", "set_deterministic_debug_mode",
     "set_flush_denormal", "set_num_interop_threads", "set_num_threads", "set_warn_always", "use_deterministic_algorithms",
 ]  # fmt: skip
@@ -122,6 +124,57 @@ def set_num_interop_threads(num: int) -> None:
 def get_num_interop_threads() -> int:
     """What `set_num_interop_threads` noted, or else the number of cores that the process may use."""
     return _threads.get("inter", _usable_cores())
+
+
+# --- what is compiled, kept over processes ---------------------------------------------------------------------------
+
+
+def _cache_folder() -> Path:
+    """The user's folder for caches, by the custom of the system."""
+    home = Path.home()
+    if sys.platform == "darwin":
+        base = home / "Library" / "Caches"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return base / "neurarust_jax" / "compiled"
+
+
+def compilation_cache(path: str | os.PathLike[str] | bool | None = None, max_size: int = 4 * 2**30) -> str | None:
+    """Keep compiled programs in a folder, where later processes find them instead of compiling.
+
+    It holds for all that JAX compiles from the call on. The environment variable ``NEURARUST_JAX_CACHE`` does the same without a line of code: ``1`` for the default folder, or a folder.
+    Programs are found again only by the same version of JAX and for the same kind of device.
+
+    Args:
+        path: the folder. Default: ``neurarust_jax/compiled`` in the user's folder for caches: ``~/.cache``, or ``$XDG_CACHE_HOME``; ``~/Library/Caches`` on macOS. `False`: keep nothing any more.
+        max_size: most bytes that the folder may take; what was not used for longest goes first. -1 for no limit. Default: 4 GiB.
+
+    Returns:
+        The folder, or `None`.
+
+    Examples:
+        >>> import neurarust_jax as nr, tempfile
+        >>> folder = nr.compilation_cache(tempfile.mkdtemp())
+        >>> nr.compilation_cache(False)
+    """
+    from jax.experimental.compilation_cache import compilation_cache as cache
+
+    folder = None if path is False else str(_cache_folder() if path is None or path is True else Path(path).expanduser())
+    jax.config.update("jax_compilation_cache_dir", folder)
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_enable_compilation_cache", True)
+        jax.config.update("jax_compilation_cache_max_size", max_size)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # eager operations compile fast, and there are many
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    cache.reset_cache()  # one that was in use before
+    return folder
+
+
+if (_asked := os.environ.get("NEURARUST_JAX_CACHE", "")).lower() not in ("", "0", "off", "false"):
+    compilation_cache(True if _asked.lower() in ("1", "on", "true") else _asked)
 
 
 # --- others --------------------------------------------------------------------------------------------------------

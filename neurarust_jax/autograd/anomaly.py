@@ -7,9 +7,11 @@ program, which then exists apart from the one without checks; after a call the e
 from __future__ import annotations
 
 import itertools
+import linecache
 import os
 import sys
 import threading
+import types
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -73,11 +75,16 @@ _found: list[_Finding] = []  # by the callbacks of programs
 _lock = threading.Lock()
 
 
-def _origin(op: str) -> Origin:
-    frame = sys._getframe(2)
+def user_frame() -> types.FrameType:
+    """The innermost frame that is neither of this package nor of JAX."""
+    frame = sys._getframe(1)
     while frame.f_back is not None and (frame.f_code.co_filename.startswith((*_FOREIGN, "<op ")) or frame.f_code.co_filename == "<string>"):
         frame = frame.f_back
-    import linecache
+    return frame
+
+
+def _origin(op: str) -> Origin:
+    frame = user_frame()
 
     path, number = frame.f_code.co_filename, frame.f_lineno
     code = linecache.getline(path, number).strip()
@@ -193,6 +200,7 @@ def checked_program(compiled: Callable) -> Callable:
             raise_findings()
         return result
 
+    run.lower = compiled.lower  # type: ignore[attr-defined]
     return run
 
 

@@ -7,6 +7,7 @@ Inside a transformation the program of the first kind is inlined into the one ar
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from ..cells import Leaf
 from ..dispatch import apply_vjp, call, pull_back
 from ..errors import ArgumentError, AutogradError
 from ..tensor import Tensor, array_from, attach, wrap
-from .graph import Hollow, Node, _ModeSwitch, mode
+from .graph import Hollow, Node, _ModeSwitch, mode, scopes
 
 Place = tuple[Any, int]  # (node or leaf, output number): where cotangents are summed
 
@@ -255,6 +256,7 @@ class _Step(NamedTuple):
     positions: tuple[int, ...]
     outputs: Any
     hollow: tuple  # shapes and dtypes at the values that were not kept
+    scope: str  # the modules that ran when it was recorded
     edges: tuple[tuple[int, int], ...]  # for each position: (number of the node, or -1 - number of the target; output)
 
 
@@ -320,7 +322,7 @@ def _run_compiled(nodes: list[Node], roots: list[Place], cotangents: list[Any], 
 
     def build() -> Callable:
         plan = [
-            _Step(None if n.vjp is not None else n.kernel.function, n.positions, n.outputs, hollow, edges) for n, edges, hollow in steps
+            _Step(None if n.vjp is not None else n.kernel.function, n.positions, n.outputs, hollow, scopes.get(n, ""), edges) for n, edges, hollow in steps
         ]
         return lambda residuals, cotangents, existing: _execute(plan, root_places, inner_targets, residuals, cotangents, existing)
 
@@ -370,7 +372,9 @@ def _execute(plan: list[_Step], root_places, inner_targets, residuals, cotangent
                     gradients[target] = value if gradients[target] is None else gradients[target] + value
             if all(value is None for value in arrived):
                 continue
-            for place, value in zip(step.edges, _step_gradients(step, residuals[number], arrived), strict=True):
+            with jax.named_scope(step.scope) if step.scope else contextlib.nullcontext():
+                values = _step_gradients(step, residuals[number], arrived)
+            for place, value in zip(step.edges, values, strict=True):
                 add(place, value)
         for (number, _), value in sums.items():
             target = -1 - number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import weakref
 from collections.abc import Callable
 from itertools import count
 from typing import Any, NamedTuple, Self, overload
@@ -127,6 +128,17 @@ class Hollow:
     def __init__(self, shape, dtype):
         self.shape = shape
         self.dtype = dtype
+
+
+scope_of_modules: Callable[[], str] = str  # set by `nn`: the names of the modules that are running, with slashes
+scopes: weakref.WeakKeyDictionary[Node, str] = weakref.WeakKeyDictionary()  # of nodes recorded inside transformations
+
+
+def note_scope(node: Node) -> None:
+    """Keep which modules are running, so that a compiled backward pass carries their names too."""
+    scope = scope_of_modules()
+    if scope:
+        scopes[node] = scope
 
 
 class _ModeSwitch:

@@ -10,12 +10,12 @@ from typing import Any
 import jax
 
 from .. import cells
-from ..autograd import anomaly
+from ..autograd import anomaly, graph
 
 
 class _Thread(threading.local):
     def __init__(self):
-        self.running: list[tuple[Any, str, str]] = []  # (module, its path, what it is in the module that called it), the innermost last
+        self.running: list[tuple[Any, str]] = []  # (module, what it is in the module that called it), the innermost last
 
 
 _thread = _Thread()
@@ -41,8 +41,7 @@ def entered(module: Any) -> Iterator[None]:
     if trace is not None:
         trace.note_module(module)
     name = _name(module)
-    path = f"{_thread.running[-1][1]}.{name}" if _thread.running else name
-    _thread.running.append((module, path, name))
+    _thread.running.append((module, name))
     try:
         if trace is None:
             yield
@@ -56,8 +55,14 @@ def entered(module: Any) -> Iterator[None]:
 def _running_path() -> str:
     if not _thread.running:
         return ""
-    module, path, _ = _thread.running[-1]
+    module = _thread.running[-1][0]
+    path = ".".join(name for _, name in _thread.running)
     return f"{path!r}: {type(module).__name__}({module.extra_repr()})"
 
 
+def _running_scope() -> str:
+    return "/".join(name for _, name in _thread.running)
+
+
 anomaly.layer_path = _running_path
+graph.scope_of_modules = _running_scope

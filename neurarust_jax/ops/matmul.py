@@ -45,7 +45,8 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def _note_precision() -> None:
-    dtypes.set_compiled_setting("products", (_precision, _convolutions_may_be_coarse))
+    dtypes.set_compiled_setting("float32_matmul_precision", None if _precision == "highest" else _precision)
+    dtypes.set_compiled_setting("convolutions", None if _convolutions_may_be_coarse else "exact")
 
 
 def get_float32_matmul_precision() -> str:

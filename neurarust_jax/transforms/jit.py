@@ -31,6 +31,8 @@ from ..errors import ArgumentTypeError, AutogradError, TracedValueError
 from ..generator import Generator, default_generator
 from ..parameter import CellTensor
 from ..tensor import Tensor, array_from, wrap
+from . import retraces
+from .analysis import Analyzed
 
 _RECOMPILATIONS_BEFORE_WARNING = 6
 _KEY_MARKS = 5  # where in a key the marks of the arguments begin
@@ -184,6 +186,7 @@ class _Program:
         self.watched: list[tuple[Any, Any]] = []
         self.records = False
         self.holds_tensors = False
+        self.shapes: list[Any] = []  # of its inputs, for each time it was traced
         self._compile()
         self.first_trace: Any = None  # until it is compiled
 
@@ -258,6 +261,9 @@ class _Program:
     def _pure(self, changing: list[Any], reading: list[Any], leaves: list[Any]) -> _Result:
         """What JAX compiles. The first time it repeats the trace that discovered the cells; for other shapes it runs the function anew."""
         known = dict(zip((*self.changing, *self.reading), (*changing, *reading), strict=True))
+        if self.first_trace is None:
+            retraces.note(self.owner, retraces.of_other_shapes(self, changing, reading, leaves))
+        self.shapes.append(retraces.shapes_of((*changing, *reading, *leaves)))
         if self.first_trace is not None:
             (jaxpr, cells, tree), self.first_trace = self.first_trace, None
             inputs = [known.get(cell) for cell in cells]  # `None` for those that were offered and not read
@@ -420,7 +426,7 @@ def _returned(meta: _Meta, outputs: list[Any]) -> Any:
 # --- the public face -------------------------------------------------------------------------------------------------
 
 
-class CompiledFunction:
+class CompiledFunction(Analyzed):
     """A function under `nr.jit`. See there."""
 
     def __init__(self, function: Callable):
@@ -429,6 +435,7 @@ class CompiledFunction:
         self.programs: dict[Any, list[_Program]] = {}
         self.last: dict[Any, _Program] = {}
         self.retraced_for: dict[str, int] = {}
+        self.traces: list[retraces.Trace] = []
         functools.update_wrapper(self, function if self.module is None else type(function).forward, updated=())
         if not hasattr(self, "__name__"):
             self.__name__ = type(function).__name__
@@ -452,6 +459,13 @@ class CompiledFunction:
             program._compile()
             return program(leaves)
 
+    def _looked_up(self, arguments: tuple, named: dict[str, Any]) -> tuple[_Program, list[Any]]:
+        """The program for these arguments, which is not run, and the traced leaves among them."""
+        structure, marks, leaves = _split(arguments, named)
+        self.caller_x64 = jax.config.jax_enable_x64
+        key = (self.caller_x64, mode.grad, mode.regime, dtypes._fixed, structure, *marks)
+        return self._find(key, structure, marks, leaves, (arguments, named)), leaves
+
     def _find(self, key: Any, structure: Any, marks: list[Any], leaves: list[Any], call_arguments: tuple[tuple, dict[str, Any]]) -> _Program:
         """The program for this key whose modules are as they are now, traced if there is none."""
         for program in self.programs.get(key, ()):
@@ -460,6 +474,7 @@ class CompiledFunction:
                 return program
         if self.programs and key not in self.programs:
             self._warn_of_changing_argument(key, call_arguments)
+        retraces.note(self, retraces.of_new_program(self, key, structure, marks))
         program = _Program(self, structure, marks)
         candidates = list(dict.fromkeys([default_generator, *self._cells_around(call_arguments)]))
         program.discover(candidates, [raw(x) for x in leaves])
@@ -471,7 +486,7 @@ class CompiledFunction:
         alike = [k for k in self.programs if len(k) == len(key)]
         if not alike:
             return
-        nearest = min(alike, key=lambda k: sum(a != b for a, b in zip(k, key, strict=True)))
+        nearest = min(alike, key=lambda k: retraces.differences(k, key))
         marks, others = key[_KEY_MARKS:], nearest[_KEY_MARKS:]
         for position, (mine, other) in enumerate(zip(marks, others, strict=True)):
             if mine == other or mine in _TRACED:
