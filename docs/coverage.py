@@ -91,8 +91,8 @@ OUT_OF_SCOPE: dict[str, dict[str, str]] = {
         "torch.nn.functional": "boolean_dispatch has_torch_function* handle_torch_function BroadcastingList* assert_int_or_pair",
         "torch.testing": "FileCheck",
     },
-    "bookkeeping of autocast": {
-        "torch": "autocast_* *_autocast_*",
+    "autocast by device, which PyTorch itself gave up for names that take the device": {
+        "torch": "get_autocast_cpu_dtype get_autocast_gpu_dtype get_autocast_ipu_dtype get_autocast_xla_dtype is_autocast_cpu_enabled is_autocast_ipu_enabled is_autocast_xla_enabled set_autocast_cpu_dtype set_autocast_cpu_enabled set_autocast_gpu_dtype set_autocast_ipu_dtype set_autocast_ipu_enabled set_autocast_xla_dtype set_autocast_xla_enabled",
     },
     "removed from PyTorch: only an error is left, or a deprecated form that changed meaning": {
         "torch": "eig lstsq matrix_rank solve symeig",
