@@ -19,6 +19,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from ...dispatch import Array
+from ..matmul import convolution_precision
 from .sliding import every, extend
 
 __all__: list[str] = []
@@ -54,7 +55,7 @@ def _primitive(x: Array, kernel: Array, stride: Sequence[int], pads: list[tuple[
     """XLA's primitive."""
     spatial = "DHW"[3 - len(stride) :]
     numbers = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
-    return lax.conv_general_dilated(x, kernel, stride, pads, rhs_dilation=dilation, feature_group_count=groups, dimension_numbers=numbers)
+    return lax.conv_general_dilated(x, kernel, stride, pads, rhs_dilation=dilation, feature_group_count=groups, dimension_numbers=numbers, precision=convolution_precision())
 
 
 def _dense(x: Array, kernel: Array, stride: Sequence[int], pads: list[tuple[int, int]], dilation: Sequence[int]) -> Array:
@@ -64,7 +65,7 @@ def _dense(x: Array, kernel: Array, stride: Sequence[int], pads: list[tuple[int,
         for axis, s in enumerate(stride, 1):
             x = extend(x, axis, [pads[axis - 1]])
             x = every(x, axis, 0, s, (x.shape[axis] - 1) // s + 1)
-        return lax.dot_general(x, kernel.reshape(kernel.shape[n:]), (((n + 1,), (0,)), ((), ())))
+        return lax.dot_general(x, kernel.reshape(kernel.shape[n:]), (((n + 1,), (0,)), ((), ())), precision=convolution_precision())
     grows = any(b + a > d * (k - 1) for (b, a), d, k in zip(pads, dilation, kernel.shape, strict=False))
     if grows or min(map(min, pads)) < 0:  # the gradient of the weight slides a window greater than the input: 1.4 ms instead of 30 if it is padded before
         x, pads = extend(x, 1, pads), [(0, 0)] * n
@@ -108,8 +109,8 @@ def _by_windows(x: Array, kernel: Array, stride: Sequence[int], pads: Sequence[t
     windows = jnp.concatenate(_windows(extend(x, 1, list(pads)), kernel.shape[:n], stride, dilation), -1)
     kernel = kernel.reshape(-1, kernel.shape[-1])
     if first:
-        return jnp.moveaxis(lax.dot_general(kernel, windows, (((0,), (n + 1,)), ((), ()))), 0, -1)
-    return lax.dot_general(windows, kernel, (((n + 1,), (0,)), ((), ())))
+        return jnp.moveaxis(lax.dot_general(kernel, windows, (((0,), (n + 1,)), ((), ())), precision=convolution_precision()), 0, -1)
+    return lax.dot_general(windows, kernel, (((n + 1,), (0,)), ((), ())), precision=convolution_precision())
 
 
 def _on_cpu(x: Array, kernel: Array, stride: Sequence[int], pads: list[tuple[int, int]], dilation: Sequence[int], groups: int) -> Array:
@@ -170,5 +171,5 @@ def _by_patches(x: Array, kernel: Array, stride: Sequence[int], pads: list[tuple
     met = _windows(x, window, stride, dilation, 3)
     patches = jnp.stack(met, 1).reshape(groups, len(met) * inputs, -1)
     kernel = kernel.reshape(-1, groups, outputs // groups)
-    output = lax.dot_general(kernel, patches, (((0,), (1,)), ((1,), (0,))))  # (groups, O / groups, N * places)
+    output = lax.dot_general(kernel, patches, (((0,), (1,)), ((1,), (0,))), precision=convolution_precision())  # (groups, O / groups, N * places)
     return jnp.moveaxis(output.reshape(outputs, *met[0].shape[2:]), 0, -1)
