@@ -18,6 +18,26 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if "exhaustive" not in item.keywords]
 
 
+_MOST_MAPS = 25_000  # Linux allows a process 65,530 memory maps, and every compiled program takes some
+_finished = 0
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Forget compiled programs before there are too many: XLA crashes when it can map no more memory."""
+    global _finished
+    _finished += 1
+    if _finished % 40 == 0 and os.path.exists("/proc/self/maps"):
+        with open("/proc/self/maps", "rb") as maps:
+            many = sum(1 for _ in maps) > _MOST_MAPS
+        if many:
+            import gc
+
+            import jax
+
+            jax.clear_caches()
+            gc.collect()
+
+
 @pytest.fixture
 def limit(request):
     """How many samples of PyTorch's databases a test takes of each operator; `None` for all."""
