@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -160,17 +161,29 @@ def check_leaks() -> Iterator[None]:
 
 
 def _holders(tensor: Tensor, leaked: list[Tensor]) -> str:
-    found = []
+    """Who refers to a tensor, with the names it has there."""
+    named, others = [], []
     for holder in gc.get_referrers(tensor):
-        if holder is leaked or type(holder).__name__ == "frame":
+        if holder is leaked or type(holder).__name__ in ("frame", "list_iterator"):
             continue
+        owner, fields = f"a {type(holder).__name__}", getattr(holder, "__dict__", {})
         if isinstance(holder, dict):
-            names = [repr(key) for key, value in holder.items() if value is tensor]
             owners = [o for o in gc.get_referrers(holder) if getattr(o, "__dict__", None) is holder]
-            owner = f"a {type(owners[0]).__name__}" if owners and not hasattr(owners[0], "__spec__") else getattr(owners[0], "__name__", "") if owners else "a dict"
-            found.append(f"{owner} as {', '.join(names)}" if names else owner)
+            fields, owner = holder, _called(owners[0]) if owners else "a dict"
         elif isinstance(holder, list | tuple):
-            found.append(f"a {type(holder).__name__} of {len(holder)}")
-        else:
-            found.append(f"a {type(holder).__name__}")
-    return "; ".join(dict.fromkeys(found)) or "a variable"
+            owner = f"a {type(holder).__name__} of {len(holder)}"
+        names = _names(fields, tensor)
+        (named if names else others).append(f"{owner} as {names}" if names else owner)
+    return "; ".join(dict.fromkeys(named or others)) or "a variable"
+
+
+def _names(fields: Any, tensor: Tensor) -> str:
+    found = []
+    for name, value in fields.items():  # a generator expression would hold the tensor too
+        if value is tensor:
+            found.append(repr(name))
+    return ", ".join(found)
+
+
+def _called(owner: Any) -> str:
+    return f"the module {owner.__name__}" if isinstance(owner, types.ModuleType) else f"a {type(owner).__name__}"
