@@ -112,12 +112,12 @@ def fuzz(count, seed):
 
 @pytest.fixture(autouse=True)
 def nothing_is_executed():
-    """Any start of a process, class looked up by a pickle, or code run is noticed, but for the code that ops are made of when they are first called."""
+    """Any start of a process, class looked up by a pickle, or code run is noticed, but for modules imported on first use and the code that ops are made of."""
     noticed = []
     watching = [True]
 
     def hook(event, arguments):
-        if watching[0] and event in ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "pickle.find_class", "exec") and not any(own in str(arguments)[:200] for own in ("torch", "<op ")):
+        if watching[0] and event in ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "pickle.find_class", "exec") and not any(own in str(arguments)[:200] for own in ("torch", "<op ", "site-packages", "neurarust_jax")):
             noticed.append((event, str(arguments)[:100]))
 
     if not hasattr(sys, "_watched_by_hostile_files"):
