@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import devices, dtypes
-from ..errors import ArgumentError, DeviceError, FileFormatError
+from ..errors import ArgumentError, DeviceError, FileFormatError, RefusedObjectError
 from ..parameter import Buffer, Parameter
 from ..tensor import Size, Tensor
 from .archive import LOCAL, Archive
@@ -215,6 +215,8 @@ class _LegacyReader(_TensorReader):
         self.reader = reader = PickleReader(source.name, first, self.functions, self.storage, self._more, self.encoding)
         try:
             is_ours = reader.load() == MAGIC
+        except RefusedObjectError:
+            raise
         except FileFormatError:
             is_ours = False
         if not is_ours:
