@@ -66,11 +66,21 @@ def functional_call(
         if cell in replaced and value is not given[name]:
             raise ArgumentError(f"functional_call got two values for the shared parameter {name!r}")
         replaced[cell] = value if isinstance(value, Tensor) else wrap(array_from(value))
+    return call_with(module, replaced, arguments, kwargs or {})[0]
+
+
+def call_with(function: Callable, replaced: dict[Any, Tensor], args: tuple, kwargs: dict[str, Any]) -> tuple[Any, dict[Any, Tensor]]:
+    """Call a function while some cells have other values.
+
+    Returns:
+        What it returns, and the new values of those of the cells that it wrote; their own stay as they are.
+    """
     with _Substituted(replaced) as trace:
-        output = module(*arguments, **(kwargs or {}))
+        output = function(*args, **kwargs)
     changed = [c for c in trace.written_cells if c not in replaced]
     write_all(changed, [trace.values[c] for c in changed])
-    return output
+    written = {c: trace.values[c] for c in trace.written_cells if c in replaced}
+    return output, {c: v if isinstance(v, Tensor) else wrap(v) for c, v in written.items()}
 
 
 class _Substituted(StateTrace):
