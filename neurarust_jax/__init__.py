@@ -29,7 +29,8 @@ from .symbolic import *  # noqa: F403
 from .tensor import Size, Tensor
 from .ops import *  # noqa: F403 (after `.tensor`: `nr.tensor` is the function)
 from .transforms import (
-    associative_scan, checkpoint, compile, cond, custom_jvp, custom_vjp, fori_loop, grad, hessian, jacfwd, jacrev, jit, jvp, remat, scan, switch, value_and_grad, vjp, vmap, while_loop,
+    associative_scan, checkpoint, compile, cond, custom_jvp, custom_vjp, export, fori_loop, grad, hessian, io_callback, jacfwd, jacrev, jit, jvp,
+    pure_callback, remat, scan, switch, value_and_grad, vjp, vmap, while_loop,
 )  # fmt: skip
 
 inf, nan, pi, e = math.inf, math.nan, math.pi, math.e

@@ -39,7 +39,7 @@ def test_a_stack_trains_as_its_layers_one_by_one(compiled, remat):
     plain, stack, separate = nn.Sequential(*layers), nn.ScannedStack(layers, remat=remat), nn.ModuleList(copy.deepcopy(layers))
     losses = []
     for forward, module in ((plain, plain), (stack, stack), (lambda x: nn.scan_layers(separate, x, remat=remat), separate)):
-        step = step_of(forward, nr.optim.AdamW(module.parameters(), lr=0.01))
+        step = step_of(forward, nr.optim.SGD(module.parameters(), lr=0.05, momentum=0.9))
         step = nr.jit(step) if compiled else step
         nr.manual_seed(1)
         losses.append([step(x).item() for _ in range(3)])

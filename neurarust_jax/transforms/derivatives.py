@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from .. import dtypes
 from ..errors import ArgumentError, AutogradError, ShapeError
 from .lift import Lifted, Packing, explained, value_of
+from .vectorize import BatchTrace, check_randomness
 
 __all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "value_and_grad", "vjp"]
 
@@ -226,18 +229,59 @@ def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
     return packing.unpack(values), jvp_fn
 
 
-def _jacobian(transform: Callable, func: Callable, argnums: int | Sequence[int], has_aux: bool, name: str) -> Callable:
+def _jacobian(compute: Callable, func: Callable, argnums: int | Sequence[int], has_aux: bool, name: str) -> Callable:
+    """A transformation that gives Jacobians; ``compute(pure, leaves)`` gives those of the leaves, as JAX does, and the rest of what `pure` returns."""
+
     @functools.wraps(func)
     def transformed(*arguments: Any, **named: Any) -> Any:
         split = _Split(arguments, argnums, name)
         pure = _Pure(func, split, named, has_aux)
         with dtypes.x64(), explained():
-            jacobians, rest = transform(pure, has_aux=True)(split.leaves)
+            jacobians, rest = compute(pure, split.leaves)
         aux = pure.finish(*rest)
         result = jax.tree.unflatten(pure.output.structure, [split.unpack(row) for row in jacobians])
         return (result, aux) if has_aux else result
 
     return transformed
+
+
+def _rows(pure: _Pure, leaves: Any, chunk_size: int | None) -> Any:
+    """The Jacobians in reverse mode, `chunk_size` rows at a time."""
+    if chunk_size is None:
+        return jax.jacrev(pure, has_aux=True)(leaves)
+    values, pull, rest = jax.vjp(pure, leaves, has_aux=True)
+    zeros = [jnp.zeros(v.shape, v.dtype) for v in values]
+
+    def of_output(number: int, value: Any) -> Any:
+        def row(cotangent: Any) -> Any:
+            return pull([cotangent.reshape(value.shape) if i == number else z for i, z in enumerate(zeros)])[0]
+
+        rows = jax.lax.map(row, jnp.eye(value.size, dtype=value.dtype), batch_size=chunk_size)
+        return jax.tree.map(lambda r: r.reshape(*value.shape, *r.shape[1:]), rows)
+
+    return [of_output(i, v) for i, v in enumerate(values)], rest
+
+
+def _columns(pure: _Pure, leaves: list[list[Any]], randomness: str) -> Any:
+    """The Jacobians in forward mode. Under randomness `"same"` all columns have the same random numbers, under `"different"` each its own."""
+    flat, structure = jax.tree.flatten(leaves)
+    ends = np.cumsum([x.size for x in flat])
+
+    def column(number: Any, unit: Any) -> Any:
+        tangents = [t.reshape(x.shape).astype(x.dtype) for t, x in zip(jnp.split(unit, ends[:-1]), flat, strict=True)]
+        trace = BatchTrace(randomness, number, "jacfwd")
+        with trace:
+            _, tangent, (aux, written) = jax.jvp(pure, (leaves,), (jax.tree.unflatten(structure, tangents),), has_aux=True)
+            return tangent, (aux, [trace.after(c, v) for c, v in zip(pure.lifted.cells, written, strict=True)])
+
+    total = int(ends[-1])
+    columns, rest = jax.vmap(column, out_axes=(-1, None))(jnp.arange(total, dtype=np.uint32), jnp.eye(total, dtype=jnp.result_type(*flat)))
+
+    def of_output(joined: Any) -> Any:
+        parts = jnp.split(joined, ends[:-1], axis=-1)
+        return jax.tree.unflatten(structure, [p.reshape(*joined.shape[:-1], *x.shape) for p, x in zip(parts, flat, strict=True)])
+
+    return [of_output(c) for c in columns], rest
 
 
 def jacrev(func: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = False, chunk_size: int | None = None) -> Callable:
@@ -247,7 +291,7 @@ def jacrev(func: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = 
         func: a function of tensors or pytrees.
         argnums: by which positional arguments to differentiate.
         has_aux: `func` returns ``(output, aux)``.
-        chunk_size: accepted and without effect.
+        chunk_size: how many rows to compute at a time, which bounds the memory. Default: all.
 
     Returns:
         A function that gives, for an output of shape O and an argument of shape I, a tensor of shape O + I; pytrees of them for pytrees.
@@ -258,12 +302,25 @@ def jacrev(func: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = 
         tensor([[2., 0.],
                 [0., 4.]])
     """
-    return _jacobian(jax.jacrev, func, argnums, has_aux, "jacrev")
+    if chunk_size is not None and chunk_size <= 0:
+        raise ArgumentError(f"jacrev: `chunk_size` should be greater than 0, got {chunk_size}")
+    return _jacobian(functools.partial(_rows, chunk_size=chunk_size), func, argnums, has_aux, "jacrev")
 
 
 def jacfwd(func: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, *, randomness: str = "error") -> Callable:
-    """The function that computes the Jacobian of `func` in forward mode: cheap for few inputs. See `jacrev`."""
-    return _jacobian(jax.jacfwd, func, argnums, has_aux, "jacfwd")
+    """The function that computes the Jacobian of `func` in forward mode: cheap for few inputs.
+
+    Args:
+        func: a function of tensors or pytrees.
+        argnums: by which positional arguments to differentiate.
+        has_aux: `func` returns ``(output, aux)``.
+        randomness: what a random operation inside does: `"error"` raises, `"different"` draws for each column, `"same"` draws once for all.
+
+    Returns:
+        A function as that of `jacrev`.
+    """
+    check_randomness(randomness)
+    return _jacobian(functools.partial(_columns, randomness=randomness), func, argnums, has_aux, "jacfwd")
 
 
 def hessian(func: Callable, argnums: int | Sequence[int] = 0) -> Callable:

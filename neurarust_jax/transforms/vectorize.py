@@ -23,15 +23,16 @@ __all__ = ["vmap"]
 _RANDOMNESS = ("error", "different", "same")
 
 
-class _BatchTrace(StateTrace):
+class BatchTrace(StateTrace):
     """A state trace under which a generator gives each example numbers of its own, the same, or none."""
 
-    __slots__ = ("randomness", "example")
+    __slots__ = ("randomness", "example", "transformation")
 
-    def __init__(self, randomness: str, example: Any):
+    def __init__(self, randomness: str, example: Any, transformation: str = "vmap"):
         super().__init__()
         self.randomness = randomness
         self.example = example
+        self.transformation = transformation
 
     def read(self, cell: Cell) -> Any:
         first = cell not in self.values
@@ -39,8 +40,8 @@ class _BatchTrace(StateTrace):
         if isinstance(cell, Generator) and first:
             if self.randomness == "error":
                 raise TracedValueError(
-                    "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness flags on vmap or "
-                    "perform the randomness operation outside of vmap"
+                    f"vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness flags on {self.transformation} or "
+                    f"perform the randomness operation outside of {self.transformation}"
                 )
             if self.randomness == "different":  # a key of its own for each example, from that of this draw; its counter starts anew
                 with dtypes.x64():
@@ -49,6 +50,20 @@ class _BatchTrace(StateTrace):
                     key = jax.random.key_data(jax.random.fold_in(key, self.example))
                     value = self.values[cell] = jnp.concatenate([key, np.zeros(1, np.uint32)])
         return value
+
+    def after(self, cell: Cell, value: Any) -> Any:
+        """The value that a cell has after the batch, which an example left as `value`: a generator whose examples drew apart moves on by one draw."""
+        if isinstance(cell, Generator) and self.randomness == "different":
+            outside = cell._state if self.parent is None else self.parent.read(cell)
+            with dtypes.x64():
+                return jnp.asarray(outside, np.uint32) + np.array([0, 0, 1], np.uint32)
+        return value._value if isinstance(value, Tensor) else value
+
+
+def check_randomness(randomness: str) -> None:
+    """Raise PyTorch's error for an unknown mode."""
+    if randomness not in _RANDOMNESS:
+        raise ArgumentError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness!r}")
 
 
 def vmap(func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", *, chunk_size: int | None = None) -> Callable:
@@ -74,8 +89,9 @@ def vmap(func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = 
         >>> nr.vmap(nr.dot)(nr.ones(3, 2), nr.ones(3, 2))
         tensor([2., 2., 2.])
     """
-    if randomness not in _RANDOMNESS:
-        raise ArgumentError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness!r}")
+    check_randomness(randomness)
+    if chunk_size is not None and chunk_size <= 0:
+        raise ArgumentError(f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})")
 
     @functools.wraps(func)
     def transformed(*arguments: Any, **named: Any) -> Any:
@@ -99,12 +115,12 @@ def vmap(func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = 
             for i, value in zip(mapped, values, strict=True):
                 everything[i] = value
             arguments, named = packing.unpack(everything)
-            trace = _BatchTrace(randomness, example)
+            trace = BatchTrace(randomness, example)
             with trace:
                 returned = func(*arguments, **named)
             outputs[:] = [Packing(returned)]
             cells[:] = trace.written_cells
-            written = [_after(trace, c) for c in cells]
+            written = [trace.after(c, trace.values[c]) for c in cells]
             return list(map(value_of, outputs[0].leaves)), written
 
         with dtypes.x64():
@@ -114,16 +130,6 @@ def vmap(func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = 
         return outputs[0].unpack(values)
 
     return taped("vmap", transformed)
-
-
-def _after(trace: _BatchTrace, cell: Cell) -> Any:
-    """The value that a cell has after the batch: a generator whose examples drew apart moves on by one draw."""
-    value = trace.values[cell]
-    if isinstance(cell, Generator) and trace.randomness == "different":
-        outside = cell._state if trace.parent is None else trace.parent.read(cell)
-        with dtypes.x64():
-            return jnp.asarray(outside, np.uint32) + np.array([0, 0, 1], np.uint32)
-    return value._value if isinstance(value, Tensor) else value
 
 
 def _with_output_axes(one: Callable, out_dims: Any, mapped: list[int], axes: list[Any], outputs: list[Packing]) -> Callable:
@@ -228,14 +234,35 @@ def _batch_size(leaves: list[Any], axes: list[Any]) -> int:
 
 
 def _in_chunks(run: Callable, packing: Packing, leaves: list[Any], axes: list[Any], size: int, chunk: int, out_dims: Any) -> Any:
-    pieces, last = [], None
+    """The batch as a loop over chunks, and one smaller chunk for the rest."""
+    from .loops import looped  # which takes `vmap` from here
+
+    mapped = [i for i, axis in enumerate(axes) if axis is not None]
+    whole = size - size % chunk
     with dtypes.x64():
-        for start in range(0, size, chunk):
-            stop = min(start + chunk, size)
-            part = [x if a is None else jax.lax.slice_in_dim(x, start, stop, axis=a) for x, a in zip(leaves, axes, strict=True)]
-            last = Packing(run(packing, part, axes, stop - start))
-            pieces.append(last.leaves)
-        assert last is not None
-        dims = _spread(out_dims, last)
-        joined = [c[0] if d is None else jnp.concatenate(c, axis=d) for c, d in zip(zip(*pieces, strict=True), dims, strict=True)]
-    return last.unpack(joined)
+        rows = [jnp.moveaxis(leaves[i], axes[i], 0) for i in mapped]
+        chunks = [r[:whole].reshape(whole // chunk, chunk, *r.shape[1:]) for r in rows]
+        rest = [r[whole:] for r in rows]
+    in_front = [axis if axis is None else 0 for axis in axes]
+
+    def of_chunk(values: list[Any]) -> Any:
+        everything = list(leaves)
+        for i, value in zip(mapped, values, strict=True):
+            everything[i] = value
+        return run(packing, everything, in_front, len(values[0]))
+
+    _, found = looped("vmap", lambda carry, values: (carry, of_chunk(values)), (), chunks, (), whole // chunk)
+    last = Packing(found)
+    dims = _spread(out_dims, last)
+    with dtypes.x64():
+        parts = [[x[0] if d is None else _merged(x, d % (x.ndim - 1)) for x, d in zip(last.leaves, dims, strict=True)]]
+    if whole < size:
+        parts.append(Packing(of_chunk(rest)).leaves)
+    with dtypes.x64():
+        return last.unpack([c[0] if d is None or len(c) == 1 else jnp.concatenate(c, axis=d) for c, d in zip(zip(*parts, strict=True), dims, strict=True)])
+
+
+def _merged(x: Any, dim: int) -> Any:
+    """Chunks that are stacked in front, one behind the other along `dim`."""
+    moved = jnp.moveaxis(x, 0, dim)
+    return moved.reshape(*moved.shape[:dim], -1, *moved.shape[dim + 2 :])
