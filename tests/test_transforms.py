@@ -58,7 +58,7 @@ def test_grads_nest_with_each_other_and_with_the_tape():
         return g * t
 
     assert nr.grad(inner)(nr.tensor(2.0)).item() == 36
-    y = nr.vjp(lambda t: t * t, nr.tensor(3.0))[1](nr.tensor(1.0))
+    (y,) = nr.vjp(lambda t: t * t, nr.tensor(3.0))[1](nr.tensor(1.0))
     assert y.item() == 6 and x.grad is None
 
 

@@ -152,7 +152,13 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> Any:
         has_aux: `func` returns ``(output, aux)``.
 
     Returns:
-        ``(output, vjp_fn)`` or ``(output, vjp_fn, aux)``. `vjp_fn` takes cotangents in the structure of the output and gives one gradient, or a tuple for several primals.
+        ``(output, vjp_fn)`` or ``(output, vjp_fn, aux)``. `vjp_fn` takes cotangents in the structure of the output and gives a tuple with a gradient for each primal.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> output, vjp_fn = nr.vjp(nr.sin, nr.tensor([0.0, 0.0]))
+        >>> vjp_fn(nr.ones(2))
+        (tensor([1., 1.]),)
     """
     split = _Split(primals, range(len(primals)), "vjp")
     pure = _Pure(func, split, {}, has_aux)
@@ -169,8 +175,7 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> Any:
         with dtypes.x64(), explained():
             (gradients,) = pull([_conjugate(c.astype(v.dtype)) for c, v in zip(arrays, values, strict=True)])
             gradients = jax.tree.map(_conjugate, gradients)
-        trees = split.unpack(gradients)
-        return trees[0] if len(primals) == 1 else trees
+        return split.unpack(gradients)
 
     return (result, vjp_fn, aux) if has_aux else (result, vjp_fn)
 
@@ -253,10 +258,11 @@ def _rows(pure: _Pure, leaves: Any, chunk_size: int | None) -> Any:
     zeros = [jnp.zeros(v.shape, v.dtype) for v in values]
 
     def of_output(number: int, value: Any) -> Any:
-        def row(cotangent: Any) -> Any:
-            return pull([cotangent.reshape(value.shape) if i == number else z for i, z in enumerate(zeros)])[0]
+        def row(index: Any) -> Any:
+            unit = (jnp.arange(value.size) == index).astype(value.dtype).reshape(value.shape)  # made in the loop: all of them would be as large as the result
+            return pull([unit if i == number else z for i, z in enumerate(zeros)])[0]
 
-        rows = jax.lax.map(row, jnp.eye(value.size, dtype=value.dtype), batch_size=chunk_size)
+        rows = jax.lax.map(row, jnp.arange(value.size), batch_size=chunk_size)
         return jax.tree.map(lambda r: r.reshape(*value.shape, *r.shape[1:]), rows)
 
     return [of_output(i, v) for i, v in enumerate(values)], rest
