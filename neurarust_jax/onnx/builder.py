@@ -122,6 +122,7 @@ class Graph:
                 return name
 
     def _new(self, dtype: Any, shape: Any = None, stem: str | None = None) -> Value:
+        dtype, shape = _in_words(dtype, shape)
         value = Value(self.unique(stem or self.scope), np.dtype(dtype), None if shape is None else tuple(shape))
         self.values[value.name] = value
         return value
@@ -141,6 +142,7 @@ class Graph:
 
     def declare(self, value: Value, shape: Sequence[Any], dtype: Any) -> Value:
         """Say what type a value has."""
+        dtype, shape = _in_words(dtype, shape)
         if value.shape is None:
             value.shape = tuple(shape)
             self.note_dims(value)
@@ -414,6 +416,13 @@ class Graph:
     def child(self) -> Graph:
         """A graph for a branch or a loop's body."""
         return Graph(self.opset, self)
+
+
+def _in_words(dtype: Any, shape: Any) -> tuple[Any, Any]:
+    """The type of a value; a key of JAX's random numbers is two words."""
+    if not jax.numpy.issubdtype(dtype, jax.dtypes.prng_key):
+        return dtype, shape
+    return np.uint32, None if shape is None else (*shape, 2)
 
 
 def _equal(a: Any, b: Any) -> bool:

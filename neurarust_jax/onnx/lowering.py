@@ -7,6 +7,7 @@ a function under `@primitive` says its nodes. Equations over constants are compu
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -179,6 +180,8 @@ class Lowering:
             outputs = self._converted(equation, call, inputs)
             if outputs is not None:
                 return outputs
+            if call.draws:
+                warnings.warn(f"nr.{call.name.strip('_')} has no operator in ONNX: the exported model draws the same random numbers at every run", stacklevel=2)
             if call.opaque:
                 raise UnsupportedOpError(
                     f"nr.{call.name} cannot be exported with these dynamic dimensions: {call.opaque}. Export it with a fixed shape, by leaving the dimension out of dynamic_shapes"
@@ -219,7 +222,7 @@ class Lowering:
     @staticmethod
     def _is_foldable(equation: Any, call: Call | None, inputs: list[Value]) -> bool:
         """Whether the outputs can be computed now, and are not larger than worth it."""
-        if any(v.constant is None for v in inputs) or (call is not None and call.opaque) or equation.effects:
+        if any(v.constant is None for v in inputs) or (call is not None and (call.opaque or call.draws)) or equation.effects:
             return False
         if inputs and any(v.weight for v in inputs) and call is not None and call.name in CONVERTERS:
             return False

@@ -37,13 +37,13 @@ def rename(graph: Graph, names: Mapping[str, str]) -> None:
             inner.outputs = [inner.values[names[v.name]] if v.name in names else v for v in inner.outputs]
 
 
-def replace(graph: Graph, old: str, new: str) -> None:
-    """Use one value in place of another."""
+def substitute(graph: Graph, names: Mapping[str, str]) -> None:
+    """Use other values in place of some, here and in graphs inside."""
     for node in graph.nodes:
-        node.inputs = [new if i == old else i for i in node.inputs]
+        node.inputs = [names.get(i, i) for i in node.inputs]
         for inner in node.subgraphs():
-            replace(inner, old, new)
-            inner.outputs = [inner.values[new] if v.name == old else v for v in inner.outputs]
+            substitute(inner, names)
+            inner.outputs = [inner.values[names[v.name]] if v.name in names else v for v in inner.outputs]
 
 
 def uses(graph: Graph) -> Counter[str]:
@@ -96,21 +96,27 @@ def _may_lack_outputs(node: Node) -> bool:
 
 def _remove_identities(graph: Graph) -> bool:
     """Remove nodes whose output is their input."""
-    outputs, changed = _outputs(graph), False
-    makers, used = _makers(graph), uses(graph)
-    for node in list(graph.nodes):
+    outputs, makers, used = _outputs(graph), _makers(graph), uses(graph)
+    instead: dict[str, str] = {}
+    kept: list[Node] = []
+    for node in graph.nodes:
+        node.inputs = [instead.get(i, i) for i in node.inputs]
         if not _is_identity(graph, node):
+            kept.append(node)
             continue
         source, result = node.inputs[0], node.outputs[0]
+        maker = makers.get(source)
         if result not in outputs:
-            graph.nodes.remove(node)
-            replace(graph, result, source)
-        elif source in makers and source not in outputs and used[source] == 1 and graph.parent is None and len(makers[source].outputs) == 1:
-            graph.nodes.remove(node)
-            makers[source].outputs[0] = result
+            instead[result] = source
+        elif maker is not None and source not in outputs and used[source] == 1 and graph.parent is None and len(maker.outputs) == 1:
+            maker.outputs[0] = result  # the node before it makes the output itself
+            makers[result] = maker
         else:
-            continue
-        return _remove_identities(graph) or True
+            kept.append(node)
+    changed = len(kept) < len(graph.nodes)
+    graph.nodes = kept
+    if instead:
+        substitute(graph, instead)
     return changed
 
 
@@ -123,8 +129,8 @@ def _is_identity(graph: Graph, node: Node) -> bool:
     if node.op_type == "Cast":
         return source.dtype == result.dtype
     if node.op_type == "Transpose":
-        order = node.attributes["perm"]
-        return list(order) == sorted(order)
+        order = node.attributes.get("perm")
+        return order is not None and list(order) == sorted(order)
     if node.op_type in ("Reshape", "Expand"):
         return _same_shape(source, result)
     return node.op_type == "Concat" and len(node.inputs) == 1
@@ -152,7 +158,7 @@ def _fold_constants(graph: Graph) -> bool:
         if array is None:
             continue
         graph.nodes.remove(node)
-        replace(graph, node.outputs[0], graph.constant(array).name)
+        substitute(graph, {node.outputs[0]: graph.constant(array).name})
         changed = True
     return changed
 
@@ -188,23 +194,24 @@ def _computed(graph: Graph, node: Node) -> np.ndarray | None:
 def _merge_equal(graph: Graph) -> bool:
     """Make nodes one that compute the same."""
     seen: dict[Any, Node] = {}
-    outputs, changed = _outputs(graph), False
-    for node in list(graph.nodes):
+    instead: dict[str, str] = {}
+    outputs, kept = _outputs(graph), []
+    for node in graph.nodes:
+        node.inputs = [instead.get(i, i) for i in node.inputs]
         if node.subgraphs() or node.op_type in _RANDOM or any(o in outputs for o in node.outputs):
+            kept.append(node)
             continue
-        key = (node.op_type, node.domain, tuple(node.inputs), len(node.outputs), tuple(sorted((k, _key(v)) for k, v in node.attributes.items())))
+        present = tuple(bool(o) for o in node.outputs)
+        key = (node.op_type, node.domain, tuple(node.inputs), present, tuple(sorted((k, _key(v)) for k, v in node.attributes.items())))
         first = seen.setdefault(key, node)
         if first is node:
-            continue
-        for old, new in zip(node.outputs, first.outputs, strict=True):
-            if old and new:
-                replace(graph, old, new)
-            elif old:
-                first.outputs[node.outputs.index(old)] = old
-                continue
-        graph.nodes.remove(node)
-        changed = True
-    return changed
+            kept.append(node)
+        else:
+            instead.update((old, new) for old, new in zip(node.outputs, first.outputs, strict=True) if old)
+    graph.nodes = kept
+    if instead:
+        substitute(graph, instead)
+    return bool(instead)
 
 
 def _key(value: Any) -> Any:
@@ -221,7 +228,7 @@ def _join_transposes(graph: Graph) -> bool:
     makers, changed = _makers(graph), False
     for node in graph.nodes:
         before = makers.get(node.inputs[0]) if node.op_type == "Transpose" else None
-        if before is not None and before.op_type == "Transpose":
+        if before is not None and before.op_type == "Transpose" and "perm" in node.attributes and "perm" in before.attributes:
             node.attributes["perm"] = [before.attributes["perm"][i] for i in node.attributes["perm"]]
             node.inputs[0] = before.inputs[0]
             changed = True

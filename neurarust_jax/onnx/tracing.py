@@ -42,6 +42,11 @@ class Call:
     shapes: list[tuple[Any, ...]]
     opaque: str = ""
 
+    @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers: such ops take the state of a generator."""
+        return "state" in self.places
+
     def label(self, index: int) -> str:
         """The name of the call's equation."""
         return f"{_PREFIX}{index}"

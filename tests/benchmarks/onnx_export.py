@@ -112,12 +112,12 @@ def inputs() -> dict[str, tuple[Callable, np.ndarray, dict[int, str]]]:
 
 
 def both(make: Callable, array: np.ndarray, opset: int | None, axes: dict[int, str] | None) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """Our model and PyTorch's, with the same weights."""
+    """Our model and PyTorch's, with the same weights; batch normalization folded, as PyTorch always does."""
     torch.manual_seed(0)
     theirs = make(torch.nn, torch).eval()
     ours = make(nr.nn, nr).eval()
     ours.load_state_dict({name: nr.tensor(value.numpy()) for name, value in theirs.state_dict().items()})
-    program = nr.onnx.export(ours, (nr.tensor(array),), opset_version=opset, dynamic_shapes=None if axes is None else (axes,))
+    program = nr.onnx.export(ours, (nr.tensor(array),), opset_version=opset, dynamic_shapes=None if axes is None else (axes,), fold_batch_norm=True)
     shapes = None if axes is None else ({axis: torch.export.Dim(name) for axis, name in axes.items()},)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")

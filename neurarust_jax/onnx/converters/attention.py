@@ -148,7 +148,7 @@ def _repeated(g: Graph, x: Value, heads: int) -> Value:
     cases=[
         case(
             "nn.MultiheadAttention(6, 2, batch_first=True)(x, x, x, need_weights=False)[0]",
-            "Add Add Gather Gather Gather MatMul MatMul MatMul MatMul Mul Reshape Reshape Softmax Transpose Transpose Transpose",
+            "Add Add MatMul MatMul MatMul MatMul Mul Reshape Reshape Reshape Reshape Softmax Split Transpose Transpose Transpose Transpose",
             x=(2, 4, 6),
         ),
         case("nn.MultiheadAttention(6, 2, batch_first=True)(x, x, x, need_weights=False)[0]", "Add Add Attention MatMul MatMul Split", 23, x=(2, 4, 6)),
@@ -286,7 +286,9 @@ def _projected(
     for product, count in _products(g, query, key, value, packed, separate, bias):
         width = product.known_shape[-1] // count
         shape = (*product.known_shape[:-1], width)
-        parts += [product] if count == 1 else g.add_many("Split", [product], [(product.dtype, shape)] * count, axis=-1, num_outputs=count)
+        parts += (
+            [product] if count == 1 else g.add_many("Split", [product], [(product.dtype, shape)] * count, axis=-1, num_outputs=count if g.opset >= 18 else None)
+        )
     return parts
 
 
@@ -294,17 +296,8 @@ def _split_into_heads(
     g: Graph, layout: _Layout, query: Value, key: Value | None, value: Value | None, packed: Value | None, separate: list[Value | None], bias: Value | None
 ) -> list[Value]:
     """Queries, keys and values over (batch, heads, positions, features)."""
-    parts: list[Value] = []
-    for product, count in _products(g, query, key, value, packed, separate, bias):
-        length = layout.source if parts else layout.length
-        if count == 1:
-            parts.append(layout.apart(g, product, length))
-            continue
-        split = g.reshape(product, (*layout.positions(length), count, layout.heads, layout.features))
-        turned = g.transpose(split, [2, 0, 3, 1, 4] if layout.batch_first else [2, 1, 3, 0, 4])
-        shape = (layout.batch, layout.heads, length, layout.features)
-        parts += [g.add("Gather", turned, g.constant(np.int64(i)), axis=0, shape=shape) for i in range(count)]
-    return parts
+    parts = _projected(g, query, key, value, packed, separate, bias)
+    return [layout.apart(g, part, length) for part, length in zip(parts, (layout.length, layout.source, layout.source), strict=True)]
 
 
 def _finish(g: Graph, joined: Value, weight: Value, bias: Value | None, batched: bool) -> Value:

@@ -19,7 +19,7 @@ from ..registry import handler
 from ..values import apply, as_tensor, shape_of
 
 # ONNX's order of the gates, in terms of PyTorch's places for them
-_GATES = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1)}
+_GATES = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 3, 1, 2)}
 _DEFAULTS = {"RNN": ("tanh",), "GRU": ("sigmoid", "tanh"), "LSTM": ("sigmoid", "tanh", "tanh")}
 
 _FUNCTIONS = {

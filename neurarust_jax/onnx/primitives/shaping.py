@@ -97,6 +97,15 @@ def _split(g: Emitter, equation: Any, x: Operand) -> list[Operand]:
     return np.split(x, np.cumsum(np.asarray(sizes, int))[:-1], axis)
 
 
+@lowers("unstack")
+def _unstack(g: Emitter, equation: Any, x: Operand) -> list[Operand]:
+    axis, count = int(equation.params["axis"]), len(equation.outvars)
+    if isinstance(x, np.ndarray):
+        return [np.take(x, i, axis) for i in range(count)]
+    parts = [x] if count == 1 else g.node("Split", x, g.shape([1] * count), outputs=count, axis=axis)
+    return [g.squeeze(part, [axis]) for part in parts]
+
+
 @lowers("slice")
 def _slice(g: Emitter, equation: Any, x: Operand) -> Operand:
     shape = equation.invars[0].aval.shape

@@ -1,0 +1,488 @@
+"""Exported models: checked, run in ONNX Runtime, loaded back; names, open dimensions, files."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import onnx
+import pytest
+
+import neurarust_jax as nr
+from neurarust_jax import dispatch, nn
+from neurarust_jax.errors import ArgumentError, TracedValueError
+from neurarust_jax.nn import functional as F
+from neurarust_jax.onnx import Dim
+from neurarust_jax.onnx.builder import UnsupportedOpError
+from tests.benchmarks import onnx_export as benchmark
+from tests.conformance.rows import all_rows
+from tests.conformance.test_layers import arguments_of, build
+from tests.onnx.exported import assert_same, checked, leaves, session
+from tests.oracle import to_nr
+
+ROWS = all_rows()
+OPSETS = (17, 21, 23)
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Using padding='same' with even kernel lengths",
+    "ignore:enable_nested_tensor is True",
+    "ignore:.*nested tensors is in prototype",
+    "ignore:LSTM with projections is not supported with oneDNN",
+)
+
+
+def normal(*shape: int) -> nr.Tensor:
+    return nr.tensor(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
+
+
+def below_twenty(*shape: int) -> nr.Tensor:
+    return nr.tensor(np.random.default_rng(0).integers(0, 20, shape))
+
+
+def operators(program) -> list[str]:
+    return [node.op_type for node in program.model_proto.graph.node]
+
+
+def initializers(program) -> dict[str, tuple[int, ...]]:
+    return {i.name: tuple(i.dims) for i in program.model_proto.graph.initializer}
+
+
+# --- every layer -------------------------------------------------------------------------------------------------------
+
+
+def mapped(function, x):
+    """A function of every tensor in nested tuples, lists and dicts; `None` for anything else."""
+    if isinstance(x, dict):
+        return {name: mapped(function, y) for name, y in x.items()}
+    if isinstance(x, tuple | list):
+        return type(x)(mapped(function, y) for y in x)
+    return function(x) if isinstance(x, nr.Tensor) else x
+
+
+def doubled(x):
+    """The inputs twice over along their first dimension."""
+    return mapped(lambda t: nr.cat([t, t]) if t.ndim else t, x)
+
+
+def open_first(x):
+    """The first dimension of every input left open; those of one length have one name."""
+    return mapped(lambda t: {0: f"length_{t.shape[0]}"} if t.ndim else None, x)
+
+
+def export_row(row, opset, is_open=False):
+    layer, _ = build(row)
+    layer.eval()
+    inputs, named = arguments_of(row, to_nr)
+    shapes = (*open_first(inputs), *(open_first(v) for _, v in sorted(named.items()))) if is_open else None
+    return layer, inputs, named, nr.onnx.export(layer, inputs, kwargs=named, opset_version=opset, dynamic_shapes=shapes)
+
+
+@pytest.mark.parametrize(("row", "opset"), [(row, OPSETS[i % 3]) for i, row in enumerate(ROWS[::12])], ids=str)
+def test_a_layer_computes_the_same_in_onnx_runtime(row, opset):
+    layer, inputs, named, program = export_row(row, opset)
+    assert_same(checked(program), layer, *inputs, **named)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_every_layer_computes_the_same_in_onnx_runtime(row, opset):
+    layer, inputs, named, program = export_row(row, opset)
+    assert_same(checked(program), layer, *inputs, **named)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_every_layer_takes_other_batches(row, opset):
+    layer, _ = build(row)
+    inputs, named = arguments_of(row, to_nr)
+    if row.name == "Fold" and row.inputs[0].ndim == 2:
+        pytest.skip("the channels, which come first, must be a multiple of the kernel's size")
+    if row.name == "EmbeddingBag" and row.inputs[0].ndim == 1:
+        pytest.skip("offsets twice over are not in order; longer bags have a test of their own")
+    try:
+        layer.eval()(*doubled(inputs), **doubled(named))
+    except Exception:
+        pytest.skip("the first dimension of these inputs cannot be longer")
+    layer, inputs, named, program = export_row(row, opset, is_open=True)
+    model = checked(program)
+    assert_same(model, layer, *inputs, **named)
+    assert_same(model, layer, *doubled(inputs), **doubled(named))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_every_layer_loaded_back_is_the_same_with_its_gradients(row):
+    layer, inputs, named, program = export_row(row, 21)
+    check_loaded(program, layer, inputs, named)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_bags_of_any_number_and_length(mode):
+    model = nn.EmbeddingBag(20, 3, mode=mode).eval()
+    shapes = ({0: "length"}, {0: "bags"})
+    program = nr.onnx.export(model, (below_twenty(5), nr.tensor([0, 2])), dynamic_shapes=shapes)
+    for inputs in ((below_twenty(5), nr.tensor([0, 2])), (below_twenty(9), nr.tensor([0, 3, 3, 7]))):
+        assert_same(checked(program), model, *inputs)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_gates_keep_their_order_through_a_file(kind):
+    layer, x = getattr(nn, kind)(3, 4, bidirectional=True).eval(), normal(5, 2, 3)
+    check_loaded(nr.onnx.export(layer, (x,)), layer, (x,), {})
+
+
+def is_tensor(x):
+    return isinstance(x, nr.Tensor)
+
+
+def check_loaded(program, function, inputs, named):
+    """The file read by `nr.onnx.load` gives the function's outputs and the gradients of its inputs."""
+    loaded = nr.onnx.load(program.model_proto.SerializeToString())
+    everything, structure = jax.tree.flatten((inputs, named), is_leaf=is_tensor)
+    places = [i for i, x in enumerate(everything) if is_tensor(x)]
+    learned = [i for i in places if everything[i].dtype.is_floating_point]
+
+    def original(values):
+        given, keywords = jax.tree.unflatten(structure, values)
+        return function(*given, **keywords)
+
+    def read_back(values):
+        return loaded(*(values[i] for i in places))
+
+    for ours, theirs in zip(leaves(read_back(everything)), leaves(original(everything)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+    def gradients(call):
+        def total(values):
+            arguments = list(everything)
+            for place, value in zip(learned, values, strict=True):
+                arguments[place] = value
+            found = [x for x in jax.tree.leaves(call(arguments), is_leaf=is_tensor) if is_tensor(x) and x.dtype.is_floating_point]
+            return sum((x.tanh().sum() for x in found), nr.zeros(()))  # of infinite outputs too
+
+        return nr.grad(total)([everything[i] for i in learned])
+
+    if learned and not isinstance(function, nn.CTCLoss):  # whose gradient, as PyTorch's, takes its input for a log_softmax
+        for ours, theirs in zip(gradients(read_back), gradients(original), strict=True):
+            known = ~np.isnan(np.asarray(theirs))  # what the gradient of an element that is no number is, is nobody's concern
+            np.testing.assert_allclose(np.asarray(ours)[known], np.asarray(theirs)[known], rtol=1e-4, atol=1e-5)
+
+
+# --- models ------------------------------------------------------------------------------------------------------------
+
+
+class Residual(nn.Module):
+    """A block of a residual network."""
+
+    def __init__(self, channels, stride):
+        super().__init__()
+        self.first = nn.Conv2d(channels, 2 * channels, 3, stride, 1, bias=False)
+        self.norm = nn.BatchNorm2d(2 * channels)
+        self.shortcut = nn.Conv2d(channels, 2 * channels, 1, stride)
+        self.head = nn.Linear(2 * channels, 3)
+
+    def forward(self, x):
+        x = F.relu(self.norm(self.first(x)) + self.shortcut(x))
+        return self.head(nr.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+
+
+class UNet(nn.Module):
+    """Down, up by both ways, and joined."""
+
+    def __init__(self):
+        super().__init__()
+        self.down = nn.Conv2d(2, 4, 3, padding=1)
+        self.up = nn.ConvTranspose2d(4, 4, 2, 2)
+        self.out = nn.Conv2d(10, 1, 1)
+
+    def forward(self, x):
+        low = self.down(F.max_pool2d(x, 2))
+        return self.out(nr.cat([x, self.up(low), F.interpolate(low, scale_factor=2, mode="bilinear")], 1))
+
+
+class Tagger(nn.Module):
+    """Words to tags by a bidirectional network."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(20, 6)
+        self.gru = nn.GRU(6, 5, bidirectional=True, batch_first=True)
+        self.head = nn.Linear(10, 4)
+
+    def forward(self, words):
+        return self.head(self.gru(self.words(words))[0]).log_softmax(-1)
+
+
+class Selecting(nn.Module):
+    """Masks, indices, places."""
+
+    def forward(self, x):
+        best = x.topk(2, -1).indices
+        kept = nr.where(x > x.mean(-1, keepdim=True), x, nr.zeros(()))
+        return kept[:, 1:].cumsum(-1), x[..., [0, 2]], x.gather(-1, best), F.pad(x, (1, 1)).argmax(-1), x[:, -1:] / x.shape[0]
+
+
+def encoder():
+    return nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2, enable_nested_tensor=False)
+
+
+MODELS = {
+    "residual network": (lambda: Residual(3, 2), normal(2, 3, 8, 8), normal(3, 3, 12, 8), {0: "batch", 2: "height"}),
+    "u-net": (UNet, normal(1, 2, 8, 8), normal(2, 2, 12, 16), {0: "batch", 2: Dim("half height") * 2, 3: Dim("half width") * 2}),
+    "tagger": (Tagger, below_twenty(2, 5), below_twenty(3, 7), {0: "batch", 1: "length"}),
+    "encoder": (encoder, normal(2, 5, 8), normal(3, 7, 8), {0: "batch", 1: "length"}),
+    "gpt": (lambda: benchmark.gpt(nn, nr), below_twenty(2, 5), below_twenty(3, 9), {0: "batch", 1: "length"}),
+    "selecting": (Selecting, normal(3, 5), normal(4, 9), {0: "batch", 1: "length"}),
+}
+
+
+@pytest.mark.parametrize(("name", "opset"), [(name, OPSETS[i % 3]) for i, name in enumerate(MODELS)])
+def test_a_model_takes_other_sizes(name, opset):
+    make, example, other, axes = MODELS[name]
+    model = make().eval()
+    exported = checked(nr.onnx.export(model, (example,), opset_version=opset, dynamic_shapes=(axes,)))
+    assert_same(exported, model, example)
+    assert_same(exported, model, other)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_takes_other_sizes_and_is_loaded_back(name, opset):
+    make, example, other, axes = MODELS[name]
+    model = make().eval()
+    program = nr.onnx.export(model, (example,), opset_version=opset, dynamic_shapes=(axes,))
+    assert_same(checked(program), model, other)
+    check_loaded(program, model, (example,), {})
+
+
+@pytest.mark.exhaustive
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", benchmark.inputs())
+def test_a_model_has_no_more_nodes_than_pytorchs_file(name):
+    make, array, axes = benchmark.inputs()[name]
+    for open_axes in (None, axes):
+        ours, theirs = benchmark.both(make, array, None, open_axes)
+        assert len(benchmark.nodes(ours)) <= len(benchmark.nodes(theirs))
+
+
+# --- functions ---------------------------------------------------------------------------------------------------------
+
+
+def test_code_in_jax_numpy_exports_too():
+    def function(x):
+        return jnp.tanh(jnp.asarray(x)) @ jnp.ones((3, 2), jnp.float32), nr.relu(x)
+
+    assert_same(checked(nr.onnx.export(function, (normal(2, 3),))), function, normal(2, 3))
+
+
+def test_arguments_may_be_nested_and_named():
+    def function(pair, scale, *, bias=None):
+        return {"sum": pair[0] + pair[1] * scale, "bias": bias}
+
+    pair, bias = (normal(2, 3), normal(2, 3) + 1), normal(3)
+    program = nr.onnx.export(function, (pair, 2.0), kwargs={"bias": bias})
+    assert [i.name for i in program.model_proto.graph.input] == ["pair_0", "pair_1", "bias"]
+    assert_same(checked(program), function, pair, 2.0, bias=bias)
+
+
+def test_a_compiled_function_exports_as_the_function():
+    function = nr.jit(lambda x: nr.relu(x) * 2)
+    assert operators(nr.onnx.export(function, (normal(2),))) == ["Relu", "Mul"]
+
+
+def test_what_is_returned_twice_or_as_it_came_has_its_own_output():
+    def function(x):
+        y = x + 1
+        return y, y, x, nr.ones(2)
+
+    assert_same(checked(nr.onnx.export(function, (normal(2),))), function, normal(2))
+
+
+def test_python_control_flow_over_values_gives_the_error_of_tracing():
+    with pytest.raises(TracedValueError, match=r"nr\.where"):
+        nr.onnx.export(lambda x: x if x.sum() > 0 else -x, (normal(2),))
+    assert dispatch.listener is None
+
+
+@pytest.mark.parametrize("dtype", [nr.float16, nr.float64], ids=str)
+def test_other_floats_export(dtype):
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.LayerNorm(4)).to(dtype).eval()
+    x = normal(2, 3).to(dtype)
+    assert_same(checked(nr.onnx.export(model, (x,))), model, x, rtol=1e-2 if dtype == nr.float16 else 1e-5)
+
+
+def test_bfloat16_has_its_type_in_the_file():
+    model = nn.Linear(3, 4).to(nr.bfloat16).eval()
+    program = nr.onnx.export(model, (normal(2, 3).to(nr.bfloat16),))
+    onnx.checker.check_model(program.model_proto, full_check=True)
+    assert program.model_proto.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.BFLOAT16
+
+
+# --- names, metadata, options ------------------------------------------------------------------------------------------
+
+
+def test_initializers_have_the_names_of_the_state_dict():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)).eval()
+    found = initializers(nr.onnx.export(model, (normal(1, 3, 8, 8),)))
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_a_weight_that_is_stored_transposed_says_so():
+    found = initializers(nr.onnx.export(nn.Linear(3, 4).eval(), (normal(2, 5, 3),)))
+    assert found == {"bias": (4,), "weight.T": (3, 4)}
+
+
+def test_inputs_outputs_and_metadata_have_the_names_given():
+    axes = {"features": {0: "batch"}, "scores": {0: "batch"}}
+    options = {"input_names": ["features"], "output_names": ["scores"], "metadata": {"author": "me"}, "dynamic_axes": axes}
+    model = checked(nr.onnx.export(nn.Linear(3, 4).eval(), (normal(2, 3),), **options))
+    assert [i.name for i in model.graph.input] == ["features"]
+    assert [o.name for o in model.graph.output] == ["scores"]
+    assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert {p.key: p.value for p in model.metadata_props} == {"author": "me"}
+
+
+def test_types_of_values_inside_are_written_down():
+    model = nr.onnx.export(nn.Sequential(nn.Linear(3, 4), nn.ReLU()).eval(), (normal(2, 3),)).model_proto
+    (info,) = model.graph.value_info
+    assert [d.dim_value for d in info.type.tensor_type.shape.dim] == [2, 4]
+
+
+def test_batch_normalization_folds_into_the_convolution_before_it():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    with nr.no_grad():
+        model[1].running_mean.copy_(normal(4))
+        model[1].running_var.copy_(normal(4).abs() + 0.5)
+    x = normal(2, 3, 6, 6)
+    program = nr.onnx.export(model, (x,), fold_batch_norm=True)
+    assert operators(program) == ["Conv", "Relu"]
+    assert_same(checked(program), model, x, rtol=1e-5)
+
+
+def test_an_opset_out_of_range_is_refused():
+    with pytest.raises(ArgumentError, match="from 17 to 26"):
+        nr.onnx.export(nn.Linear(3, 4).eval(), (normal(2, 3),), opset_version=27)
+
+
+def test_training_mode_is_exported_with_a_warning_and_changes_nothing():
+    model = nn.Sequential(nn.Linear(3, 64), nn.Dropout(0.5), nn.BatchNorm1d(64))
+    before = {name: np.asarray(value) for name, value in model.state_dict().items()}
+    with pytest.warns(UserWarning, match="training mode|changes parameters or buffers") as caught:
+        program = nr.onnx.export(model, (normal(8, 3),))
+    assert len(caught) == 2
+    running = session(checked(program))
+    first, second = (running.run(None, {"input": np.asarray(normal(8, 3))})[0] for _ in range(2))
+    assert not np.array_equal(first, second)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(np.asarray(value), before[name])
+
+
+def test_the_weights_lie_where_quantization_looks_for_them(tmp_path):
+    from onnxruntime.quantization import quantize_dynamic
+
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4)).eval()
+    nr.onnx.export(model, (normal(2, 5, 16),), tmp_path / "model.onnx", dynamic_shapes=({0: "batch"},))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantize_dynamic(tmp_path / "model.onnx", tmp_path / "small.onnx")
+    assert sum(n.op_type == "MatMulInteger" for n in onnx.load(tmp_path / "small.onnx").graph.node) == 2
+
+
+# --- open dimensions ---------------------------------------------------------------------------------------------------
+
+
+def test_dynamic_shapes_by_name_by_place_and_as_dims():
+    def function(x, y):
+        return x.reshape(x.shape[0] * x.shape[1], -1), y * 2
+
+    x, y = normal(2, 3, 4), normal(5)
+    batch, length = Dim("batch", max=64), Dim("length")
+    for form in (({0: "batch", 1: "length"}, {0: "other"}), {"x": {0: batch, 1: length}, "y": None}, [[batch, length, None], (None,)]):
+        model = checked(nr.onnx.export(function, (x, y), dynamic_shapes=form))
+        assert [d.dim_param for d in model.graph.input[0].type.tensor_type.shape.dim] == ["batch", "length", ""]
+        assert_same(model, function, normal(4, 5, 4), y)
+
+
+def test_a_dimension_derived_from_another():
+    half = Dim("half")
+    model = checked(nr.onnx.export(lambda x, y: nr.cat([x, y]), (normal(6, 2), normal(3, 2)), dynamic_shapes=({0: 2 * half}, {0: half})))
+    assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "3*half"
+
+
+def test_comparisons_of_open_dimensions_go_by_the_example():
+    class Limited(nn.Module):
+        def forward(self, x):
+            assert x.shape[1] <= 16
+            return x[:, :8] * 2
+
+    model = Limited().eval()
+    program = nr.onnx.export(model, (normal(2, 12),), dynamic_shapes=({1: "length"},))
+    assert any("16" in guard for guard in program.guards)
+    assert_same(checked(program), model, normal(2, 10))
+
+
+def test_axes_in_a_list_that_must_be_equal_become_one():
+    model = checked(nr.onnx.export(lambda x, y: x + y, (normal(2, 3), normal(2, 3)), dynamic_axes={"x": [0], "y": [0]}))
+    assert_same(model, lambda x, y: x + y, normal(5, 3), normal(5, 3))
+
+
+def test_a_length_used_as_a_python_number_is_named():
+    with pytest.raises(UnsupportedOpError, match="as a Python number"):
+        nr.onnx.export(lambda x: x * float(int(x.shape[0])), (normal(2, 3),), dynamic_shapes=({0: "batch"},))
+
+
+def test_wrong_names_of_arguments_are_refused():
+    with pytest.raises(ArgumentError, match="'z'"):
+        nr.onnx.export(lambda x: x, (normal(2),), dynamic_shapes={"z": {0: "batch"}})
+    with pytest.raises(ArgumentError, match="axis 3"):
+        nr.onnx.export(lambda x: x, (normal(2),), dynamic_shapes=({3: "batch"},))
+
+
+def test_nothing_is_kept_of_the_symbols_of_an_export():
+    for _ in range(2):
+        nr.onnx.export(lambda x: x.reshape(x.shape[0], -1)[:, : x.shape[1]], (normal(3, 2, 2),), dynamic_shapes=({0: "batch", 1: "length"},))
+    for op in dispatch.OPS.values():
+        assert not any(jax.export.is_symbolic_dim(x) for key in op.kernels for part in key for x in (part if isinstance(part, tuple) else (part,)))
+
+
+# --- files -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_appears_whole_and_replaces_the_one_before(tmp_path):
+    path = tmp_path / "model.onnx"
+    nr.onnx.export(nn.Linear(3, 4).eval(), (normal(2, 3),), path)
+    nr.onnx.export(nn.Linear(3, 5).eval(), (normal(2, 3),), path)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+    assert onnx.load(path).graph.output[0].type.tensor_type.shape.dim[1].dim_value == 5
+
+
+def test_weights_in_a_file_of_their_own(tmp_path):
+    path, model = tmp_path / "model.onnx", nn.Linear(64, 64).eval()
+    for _ in range(3):
+        program = nr.onnx.export(model, (normal(2, 64),), path, external_data=True)
+        assert len(list(tmp_path.iterdir())) == 2
+        onnx.checker.check_model(str(path), full_check=True)
+        assert path.stat().st_size < 2000
+        assert onnx.load(path).graph.initializer[0].raw_data == program.model_proto.graph.initializer[0].raw_data
+
+
+# --- random numbers ----------------------------------------------------------------------------------------------------
+
+
+def test_random_numbers_are_drawn_anew_at_every_run():
+    def function(x):
+        noise, steps = nr.randn(x.shape[0], 4), nr.randint(2, 5, (50,))
+        return x + noise, nr.rand_like(x), nr.bernoulli(nr.full((50,), 0.5)), steps
+
+    running = session(checked(nr.onnx.export(function, (normal(3, 4),), dynamic_shapes=({0: "batch"},))))
+    first, second = (running.run(None, {"x": np.asarray(normal(5, 4))}) for _ in range(2))
+    assert not any(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert set(first[3]) <= {2, 3, 4}
+
+
+def test_a_draw_that_onnx_has_no_operator_for_is_told_of():
+    with pytest.warns(UserWarning, match="the same random numbers at every run"):
+        nr.onnx.export(lambda x: nr.poisson(x.abs()) + x, (normal(3),))
