@@ -276,6 +276,8 @@ def _finish_outputs(graph: Graph, outputs: list[Value], traced: Any, names: Sequ
     made = {name for node in graph.nodes for name in node.outputs}
     taken: set[str] = set()
     for position, value in enumerate(outputs):
+        if value.dtype.kind == "c":
+            raise UnsupportedOpError(f"output {position} is complex, and ONNX's operators take no complex numbers; return nr.view_as_real(x), or x.real and x.imag")
         if value.name not in made or value.name in taken:
             value = graph.add("Identity", value, shape=value.shape)
         if names is not None and position < len(names):

@@ -201,3 +201,48 @@ def _in_turns() -> list[Any]:
 def test_a_function_over_jax_numpy_computes_the_same_in_onnxruntime(row: tuple, opset: int) -> None:
     function, *inputs = row
     check(function, *inputs, opset=opset)
+
+
+OPEN_BATCH: dict[str, Callable] = {
+    "mean and softmax": lambda x: jax.nn.softmax(x - x.mean(0), -1),
+    "reshape": lambda x: x.reshape(-1, 2).sum(1) * x.shape[0],
+    "flatten": lambda x: x.reshape(x.shape[0], -1) @ jnp.ones((12, 5), jnp.float32),
+    "reverse and slice": lambda x: x[::-1][1:],
+    "concatenate and pad": lambda x: jnp.pad(jnp.concatenate([x, x]), ((1, 0), (0, 0), (0, 2))),
+    "arange": lambda x: x * jnp.arange(x.shape[0], dtype=jnp.float32)[:, None, None],
+    "sort and cumsum": lambda x: jnp.cumsum(jnp.sort(x, 0), 0),
+    "cumprod along the batch": lambda x: lax.cumprod(x, 0),
+    "scan along the batch": lambda x: lax.scan(lambda c, e: (c * 0.5 + e, c), jnp.zeros((3, 4), jnp.float32), x),
+    "vmap": lambda x: jax.vmap(lambda m: m @ m.T)(x),
+    "einsum attention": lambda x: jnp.einsum("bqk,bkd->bqd", jax.nn.softmax(jnp.einsum("bqd,bkd->bqk", x, x)), x),
+    "gather of the greatest": lambda x: jnp.take_along_axis(x, x.argmax(-1, keepdims=True), -1),
+    "scatter": lambda x: x.at[:, 1].set(0.0).at[:, :, 0].add(1.0),
+    "broadcast and choose": lambda x: jnp.where(x > 0, jnp.broadcast_to(x[:, :1], x.shape), -1.0),
+    "causal mask": lambda x: jnp.where(jnp.tril(jnp.ones((3, 4), bool)), x, -jnp.inf),
+    "fori_loop": lambda x: lax.fori_loop(0, 3, lambda i, y: y * 0.5 + i, x),
+}
+
+
+@pytest.mark.parametrize("opset", [pytest.param(17, marks=pytest.mark.exhaustive), 23])
+@pytest.mark.parametrize("name", OPEN_BATCH)
+def test_a_function_with_an_open_batch_runs_at_other_lengths(name: str, opset: int) -> None:
+    def over_arrays(x: Any) -> Any:
+        return OPEN_BATCH[name](jnp.asarray(x))
+
+    def expected(x: Any) -> Any:
+        with jax.enable_x64(True):
+            return jax.jit(OPEN_BATCH[name])(jnp.asarray(x))
+
+    model = checked(nr.onnx.export(over_arrays, (nr.tensor(normal(3, 3, 4)),), opset_version=opset, dynamic_axes={"x": {0: "batch"}}))
+    for length in (3, 5):
+        assert_same(model, expected, nr.tensor(normal(length, 3, 4)))
+
+
+def test_complex_outputs_are_refused_by_name() -> None:
+    with pytest.raises(NotImplementedError, match=r"output 0 is complex.*view_as_real"):
+        nr.onnx.export(lambda x: jnp.fft.fft(jnp.asarray(x)), (nr.ones(4),))
+
+
+def test_what_has_no_form_in_onnx_is_named() -> None:
+    with pytest.raises(NotImplementedError, match="'eig'"):
+        nr.onnx.export(lambda x: jnp.linalg.eigvals(jnp.asarray(x)).real, (nr.ones(3, 3),))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..builder import Graph, Value
+from ..dimensions import is_symbolic
 from ..emitter import Emitter, Operand
 from .registry import lowers
 
@@ -106,6 +107,8 @@ def _scan(g: Emitter, equation: Any, *inputs: Operand) -> list[Operand]:
     body, length = p["jaxpr"], p["length"]
     avals = [v.aval for v in equation.outvars]
     of_carry, of_ys = avals[: len(carry)], avals[len(carry) :]
+    if not is_symbolic(length) and length == 0:  # onnxruntime's Scan takes no empty inputs
+        return [*carry, *(np.zeros(a.shape, a.dtype) for a in of_ys)]
     if not xs:
         xs = [g.arange(length)]
     inner = g.child()
