@@ -59,7 +59,7 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 
 ELEMENTWISE: dict[str, tuple] = {
     "add": (jnp.add, X, Y), "sub": (jnp.subtract, X, Y), "mul": (jnp.multiply, X, Y), "div": (jnp.divide, X, Y), "add of bools": (lax.bitwise_or, B, ~B),
-    "rem": (lax.rem, X, Y), "rem of ints": (lax.rem, INTS, COUNTS), "mod": (jnp.mod, X, Y), "floor_divide": (jnp.floor_divide, INTS, COUNTS), "div of ints": (lax.div, INTS, COUNTS),
+    "rem": (lax.rem, X, Y), "rem of ints": (lax.rem, INTS, COUNTS), "mod": (jnp.mod, X, Y), "floor_divide": (jnp.floor_divide, INTS, COUNTS), "div of ints": (lax.div, INTS, COUNTS), "ints by zero": (lambda x, y: (lax.div(x, y), lax.rem(x, y)), INTS, INTS[::-1]), "gcd": (jnp.gcd, INTS, INTS[::-1]),
     "max": (jnp.maximum, X, Y), "min": (jnp.minimum, X, Y), "max of int16": (jnp.maximum, INTS.astype(np.int16), COUNTS.astype(np.int16)), "max of bools": (lax.max, B, ~B),
     "neg": (jnp.negative, X), "neg of uint": (lax.neg, COUNTS.astype(np.uint32)), "abs": (jnp.abs, X), "sign": (jnp.sign, X), "square": (lax.square, X),
     "floor": (jnp.floor, X), "ceil": (jnp.ceil, X), "round": (jnp.round, X * 3), "round away": (lambda x: lax.round(x, lax.RoundingMethod.AWAY_FROM_ZERO), X * 3),
@@ -73,7 +73,7 @@ ELEMENTWISE: dict[str, tuple] = {
     "is_finite": (jnp.isfinite, SPECIAL), "isnan": (jnp.isnan, SPECIAL), "isinf": (jnp.isinf, SPECIAL), "signbit": (jnp.signbit, SPECIAL),
     "where": (jnp.where, B, X, Y), "where of numbers": (lambda b, x: jnp.where(b, x, 0.0), B, X), "where of bools": (jnp.where, B, X > 0, Y > 0),
     "select of three": (lambda i, x, y: lax.select_n(jnp.abs(i) % 3, x, y, x + y), INTS, X, Y), "where of uint64": (jnp.where, B, COUNTS.astype(np.uint64), COUNTS.astype(np.uint64) * 2),
-    "comparisons": (lambda x, y: (x < y, x <= y, x > y, x >= y, x == y, x != y), INTS, COUNTS), "comparisons of bools": (lambda x, y: (x < y, x == y, x != y), B, ~B),
+    "known choices": (lambda x: (jnp.where(jnp.zeros((1, 1), bool), x[0, 0, 0], jnp.zeros((1, 1))), jnp.ones((2, 3, 4), bool) & (x[0] > 0)), X), "comparisons": (lambda x, y: (x < y, x <= y, x > y, x >= y, x == y, x != y), INTS, COUNTS), "comparisons of bools": (lambda x, y: (x < y, x == y, x != y), B, ~B),
     "logic": (lambda x, y: (x & y, x | y, x ^ y, ~x), B, bools(2, 3, 4)), "bits": (lambda x, y: (x & y, x | y, x ^ y, ~x), INTS, COUNTS),
     "bits of uint8": (lambda x, y: (x & y, x | y, x ^ y, ~x), COUNTS.astype(np.uint8), COUNTS.astype(np.uint8) * 3), "bits of int64": (lambda x, y: (x & y, x | y, x ^ y, ~x), INTS.astype(np.int64), COUNTS.astype(np.int64)),
     "shifts": (lambda x, y: (lax.shift_left(x, y), lax.shift_right_logical(x, y), lax.shift_right_arithmetic(x, y)), INTS, COUNTS),
@@ -91,7 +91,7 @@ SPECIAL_FUNCTIONS: dict[str, tuple] = {
     "digamma": (jax.scipy.special.digamma, X * 5), "igamma": (jax.scipy.special.gammainc, POSITIVE * 3, POSITIVE[::-1] * 3), "igammac": (jax.scipy.special.gammaincc, POSITIVE * 3, POSITIVE[::-1] * 3),
     "betainc": (jax.scipy.special.betainc, POSITIVE * 3, POSITIVE[::-1] * 3, np.abs(UNIT)), "zeta": (jax.scipy.special.zeta, POSITIVE + 1.1, POSITIVE[::-1] * 3),
     "polygamma": (lambda x: jax.scipy.special.polygamma(2, x), POSITIVE), "i0e": (jax.scipy.special.i0e, X * 8), "i1e": (jax.scipy.special.i1e, X * 8), "ndtri": (jax.scipy.special.ndtri, np.abs(UNIT)),
-    "erf of float64": (jax.scipy.special.erf, X.astype(np.float64)), "logsumexp": (lambda x: jax.nn.logsumexp(x, axis=1), X), "log_ndtr": (jax.scipy.special.log_ndtr, X * 4), "entr": (jax.scipy.special.entr, POSITIVE),
+    "erf of float64": (jax.scipy.special.erf, X.astype(np.float64)), "logsumexp": (lambda x: jax.nn.logsumexp(x, axis=1), X), "log_ndtr": (jax.scipy.special.log_ndtr, X * 4), "igamma with broadcasting": (jax.scipy.special.gammainc, POSITIVE * 3, POSITIVE[:1, :1] * 3), "entr": (jax.scipy.special.entr, POSITIVE),
     "xlogy": (jax.scipy.special.xlogy, POSITIVE, POSITIVE),
 }  # fmt: skip
 
@@ -165,6 +165,7 @@ CONTROL: dict[str, tuple] = {
     "cond": (lambda x: lax.cond(x.sum() > 0, lambda y: y * 2, lambda y: y - 1, x), X), "switch": (lambda i, x: lax.switch(i, [lambda y: y, lambda y: y * 2, lambda y: -y], x), np.int32(2), X), "switch outside": (lambda i, x: lax.switch(i, [lambda y: y, lambda y: y * 2, lambda y: -y], x), np.int32(-7), X), "cond of numbers": (lambda p, x: lax.cond(p, lambda: x, lambda: x * 0 + 1), np.bool_(True), X),
     "while": (lambda x: lax.while_loop(lambda s: s[1] < 20, lambda s: (s[0] + 1, s[1] + jnp.abs(x).sum()), (0, jnp.float32(0))), X), "fori": (lambda x: lax.fori_loop(0, 5, lambda i, y: y * 0.5 + i, x), X), "fori with bounds": (lambda n, x: lax.fori_loop(0, n, lambda i, y: y * 0.5 + i, x), np.int32(4), X), "scan": (_scan_rnn, normal(5, 2, 3), normal(3, 4)),
     "scan reversed": (lambda x: lax.scan(lambda c, e: (c * 0.5 + e, c - e), jnp.zeros(3, jnp.float32), x, reverse=True), normal(5, 3)), "scan without elements": (lambda x: lax.scan(lambda c, _: (c * 0.5 + 1, c.sum()), x, None, length=4), X), "map": (lambda x: lax.map(lambda r: r @ r, X[..., :3]) + x.sum(), X), "scan in scan": (lambda x: lax.scan(lambda c, r: lax.scan(lambda d, e: (d + e * c, d), c, r), jnp.float32(1), x), normal(3, 4)),
+    "vmapped while": (lambda x: jax.vmap(lambda e: lax.while_loop(lambda s: s < 9, lambda s: s * 2 + 1, e))(x), POSITIVE[0, 0]), "vmapped cond": (lambda x: jax.vmap(lambda e: lax.cond(e > 0, jnp.sin, jnp.cos, e))(x), X[0, 0]),
     "cond in while": (lambda x: lax.while_loop(lambda s: s < 50, lambda s: lax.cond(s > 10, lambda t: t * 3, lambda t: t * 2 + 1, s), x), np.float32(0.3)), "checkpoint": (lambda x: jax.checkpoint(lambda y: jnp.sin(y) * 2)(x), X), "gradient": (jax.grad(lambda x: jax.nn.softmax(x).max()), normal(5)), "gradient of scan": (jax.grad(lambda x, w: _scan_rnn(x, w)[1].sum(), argnums=1), normal(5, 2, 3), normal(3, 4)),
     "random with a known key": (lambda x: x + jax.random.normal(jax.random.key(3), (3, 4), jnp.float32), X), "random with a key": (lambda k: (jax.random.bits(jax.random.wrap_key_data(k), (5,)), jax.random.uniform(jax.random.split(jax.random.wrap_key_data(k))[1], (3,), jnp.float32), jax.random.normal(jax.random.fold_in(jax.random.wrap_key_data(k), 7), (3,), jnp.float32)), np.array([3, 5], np.uint32)),
     "random by a seed": (lambda s: jax.random.bits(jax.random.key(s), (5,)), np.int64(12345)), "custom_jvp": (jax.nn.relu, X), "custom_vjp": (jax.nn.elu, X), "jit": (lambda x: jax.jit(lambda y: y * 2)(x), X),

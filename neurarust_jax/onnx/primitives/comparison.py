@@ -64,6 +64,8 @@ def _select(g: Emitter, equation: Any, which: Operand, *cases: Operand) -> Opera
     dtype = np.dtype(equation.outvars[0].aval.dtype)
     if len(cases) == 1:
         return cases[0]
+    if isinstance(which, np.ndarray) and which.size and compact(which).ndim == 0:
+        return cases[int(np.clip(compact(which), 0, len(cases) - 1))]
     which, *choices = operands(g, equation, (which, *cases))
     kind = dtype_of(equation)
     if kind.kind == "b":
@@ -77,8 +79,6 @@ def _select(g: Emitter, equation: Any, which: Operand, *cases: Operand) -> Opera
 
 def choose(g: Emitter, condition: Operand, x: Operand, y: Operand, dtype: np.dtype) -> Operand:
     """`x` where the condition holds, else `y`; of bools too."""
-    if isinstance(condition, np.ndarray) and condition.ndim == 0:
-        return x if condition else y
     if dtype.kind == "b":
         if isinstance(x, np.ndarray) and x.shape == ():
             return g.node("Or", condition, y) if x else g.node("And", g.node("Not", condition), y)
@@ -104,17 +104,14 @@ def _bitwise(g: Emitter, equation: Any, *inputs: Operand) -> Operand:
     name, dtype = equation.primitive.name, dtype_of(equation)
     x, y = operands(g, equation, inputs)
     if dtype.kind == "b":
-        return _logic(g, name, x, y)
+        for number, (a, whole) in enumerate(zip((x, y), reversed(inputs), strict=True)):
+            shape = equation.invars[1 - number].aval.shape
+            if isinstance(a, np.ndarray) and a.shape == () and name != "xor" and bool(a) == (name == "and") and shape == equation.outvars[0].aval.shape:
+                return whole
+        return g.node({"and": "And", "or": "Or", "xor": "Xor"}[name], x, y)
     if g.opset >= 18:
         return g.op({"and": "BitwiseAnd", "or": "BitwiseOr", "xor": "BitwiseXor"}[name], dtype, x, y)
     return bitwise_by_bits(g, name, x, y, dtype)
-
-
-def _logic(g: Emitter, name: str, x: Operand, y: Operand) -> Operand:
-    for a, b in ((x, y), (y, x)):
-        if isinstance(a, np.ndarray) and a.shape == () and not isinstance(b, np.ndarray) and name != "xor" and bool(a) == (name == "and"):
-            return b
-    return g.node({"and": "And", "or": "Or", "xor": "Xor"}[name], x, y)
 
 
 def bitwise_by_bits(g: Emitter, name: str, x: Operand, y: Operand, dtype: np.dtype) -> Operand:

@@ -10,6 +10,7 @@ import numpy as np
 from ..builder import Graph, Value
 from ..dimensions import is_symbolic
 from ..emitter import Emitter, Operand
+from .comparison import choose
 from .registry import lowers
 
 
@@ -78,16 +79,34 @@ def _while(g: Emitter, equation: Any, *inputs: Operand) -> list[Operand]:
     consts = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
     of_condition, of_body, carry = inputs[: consts[0]], inputs[consts[0] : consts[1]], inputs[consts[1] :]
     avals = [v.aval for v in equation.outvars]
+    of_predicate = p["cond_jaxpr"].out_avals[0]
     (start,) = g.enter(p["cond_jaxpr"], [*of_condition, *carry])
+    start = _any(g, start, of_predicate)
     inner = g.child()
     inner.graph.input(inner.graph.unique("iteration"), np.int64, ())
     inner.graph.input(inner.graph.unique("condition"), bool, ())
     values = [inner.graph.input(inner.graph.unique("carried"), a.dtype, a.shape) for a in avals]
     outputs = inner.enter(p["body_jaxpr"], [*of_body, *values])
+    if of_predicate.shape:  # loops side by side, under vmap: those that have ended keep their values
+        (running,) = inner.enter(p["cond_jaxpr"], [*of_condition, *values])
+        outputs = [_kept(inner, running, of_predicate, new, old, a) for new, old, a in zip(outputs, values, avals, strict=True)]
     (goes_on,) = inner.enter(p["cond_jaxpr"], [*of_condition, *outputs])
-    body = _close(inner, [goes_on, *outputs], [Scalar, *avals])
+    body = _close(inner, [_any(inner, goes_on, of_predicate), *outputs], [Scalar, *avals])
     made = g.graph.add_many("Loop", [None, g.value(start), *map(g.value, carry)], [(a.dtype, a.shape) for a in avals], body=body)
     return list(made)
+
+
+def _any(g: Emitter, condition: Operand, aval: Any) -> Operand:
+    """Whether any of the conditions of loops side by side holds."""
+    if not aval.shape:
+        return condition
+    return g.cast(g.reduce("ReduceMax", g.cast(condition, bool, np.uint8), range(len(aval.shape)), np.uint8), np.uint8, bool)
+
+
+def _kept(g: Emitter, running: Operand, of_predicate: Any, new: Operand, old: Operand, aval: Any) -> Operand:
+    """The new values of the loops that are running, the old ones of the others."""
+    condition = g.unsqueeze(running, range(len(of_predicate.shape), len(aval.shape)))
+    return choose(g, condition, new, old, np.dtype(aval.dtype))
 
 
 class Scalar:

@@ -60,11 +60,25 @@ def _operator(op_type: str, **attributes: Any) -> Any:
 _SAME = {
     "neg": "Neg", "abs": "Abs", "sign": "Sign", "floor": "Floor", "ceil": "Ceil", "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "tanh": "Tanh", "logistic": "Sigmoid",
     "sin": "Sin", "cos": "Cos", "asin": "Asin", "acos": "Acos", "atan": "Atan", "sinh": "Sinh", "cosh": "Cosh", "asinh": "Asinh", "acosh": "Acosh", "atanh": "Atanh",
-    "sub": "Sub", "div": "Div", "erf": "Erf",
+    "sub": "Sub", "erf": "Erf",
 }  # fmt: skip
 for _primitive, _op_type in _SAME.items():
     lowers(_primitive)(_operator(_op_type))
-lowers("rem")(_operator("Mod", fmod=1))
+
+
+@lowers("div", "rem")
+def _divide(g: Emitter, equation: Any, *inputs: Operand) -> Operand:
+    """Division; of integers by zero too, where onnxruntime stops and XLA gives -1 and the dividend."""
+    x, y = operands(g, equation, inputs)
+    dtype = dtype_of(equation)
+    remainder = equation.primitive.name == "rem"
+    if dtype.kind not in "iu" or (isinstance(y, np.ndarray) and y.all()):
+        return g.op("Mod", dtype, x, y, fmod=1) if remainder else g.op("Div", dtype, x, y)
+    zero = g.op("Equal", dtype, y, np.zeros((), dtype), result=bool)
+    if remainder:
+        return g.op("Mod", dtype, x, g.where(zero, np.asarray(np.iinfo(dtype).max, dtype), y, dtype), fmod=1)
+    quotient = g.op("Div", dtype, x, g.where(zero, np.ones((), dtype), y, dtype))
+    return g.where(zero, np.asarray(-1).astype(dtype), quotient, dtype)
 
 
 @lowers("add", "add_any", "mul")

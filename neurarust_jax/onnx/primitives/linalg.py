@@ -92,6 +92,8 @@ def _lu(g: Emitter, equation: Any, x: Operand) -> list[Operand]:
     def lu(a):
         m, n = a.shape
         rows = jnp.arange(m, dtype=jnp.int32)
+        if min(m, n) == 0:
+            return a, jnp.zeros(0, jnp.int32), rows
 
         def step(k, state):
             a, pivots, order = state
@@ -220,8 +222,8 @@ def _rounds(n: int) -> np.ndarray:
 def eigh(a: Any, sweeps: int = 12) -> tuple[Any, Any]:
     """Eigenvalues in ascending order, and eigenvectors, by Jacobi's method with parallel rotations (Golub and Van Loan, Matrix Computations, 8.5)."""
     n = a.shape[0]
-    if n == 1:
-        return a[0], jnp.ones_like(a)
+    if n <= 1:
+        return jnp.diagonal(a), jnp.ones_like(a)
     partners = jnp.asarray(np.tile(_rounds(n), (sweeps, 1)))
     own = jnp.arange(n)
 

@@ -186,6 +186,7 @@ lowers("polygamma")(_in_double(_polygamma))
 
 def _lower_gamma_ratio(a: Any, x: Any) -> tuple[Any, Any]:
     """(P(a, x), Q(a, x)): the power series for x < a + 1, Lentz' continued fraction beyond (Press et al., Numerical Recipes, 3rd edition, 6.2)."""
+    a, x = jnp.broadcast_arrays(a, x)
     front = jnp.exp(a * jnp.log(jnp.where(x > 0, x, 1.0)) - x - _lgamma(a))
     near = x < a + 1
     xs, xf = jnp.where(near, x, 1.0), jnp.where(near, a + 2, x)
@@ -231,6 +232,7 @@ lowers("igammac")(_in_double(lambda a, x: _lower_gamma_ratio(a, x)[1]))
 
 def _betainc(a: Any, b: Any, x: Any) -> Any:
     """The continued fraction of the incomplete beta function by Lentz' method (Press et al., Numerical Recipes, 3rd edition, 6.4)."""
+    a, b, x = jnp.broadcast_arrays(a, b, x)
     swap = x > (a + 1) / (a + b + 2)
     p, q, z = jnp.where(swap, b, a), jnp.where(swap, a, b), jnp.where(swap, 1 - x, x)
     tiny = 1e-300
