@@ -8,7 +8,7 @@ import torch.nn.functional as TF
 
 import neurarust_jax as nr
 import neurarust_jax.nn.functional as F
-from tests.oracle import check, check_both_raise
+from tests.oracle import assert_same, check, check_both_raise
 
 G = np.random.default_rng(0)
 
@@ -201,3 +201,28 @@ def test_a_lazy_convolution_learns_its_channels():
         assert [tuple(p.shape) for p in ours.parameters()] == [tuple(p.shape) for p in theirs.parameters()]
     with pytest.raises(RuntimeError, match=r"Expected 3D \(unbatched\) or 4D \(batched\) input to LazyConv2d"):
         nr.nn.LazyConv2d(4, 3)(nr.ones(5, 5))
+
+
+@pytest.mark.parametrize("channels", [2, 5, 40])
+@pytest.mark.parametrize("options", [{"stride": 2, "padding": 1}, {"padding": 2, "dilation": 2}])
+def test_second_derivatives_and_tangents_over_few_and_many_channels(channels, options):
+    """Up to 32 channels have forms and a rule of their own."""
+    nr.manual_seed(0)
+    x, w = nr.randn(2, channels, 6, 5, dtype=nr.float64, requires_grad=True), nr.randn(3, channels, 3, 3, dtype=nr.float64, requires_grad=True)
+
+    def f(x, w):
+        return nr.conv2d(x, w, **options)
+
+    a, b = (torch.tensor(t.detach().numpy(), requires_grad=True) for t in (x, w))
+    theirs = torch.conv2d(a, b, **options)
+    firsts = torch.autograd.grad((theirs**3).sum(), (a, b), create_graph=True)
+    ours = nr.autograd.grad((f(x, w) ** 3).sum(), (x, w), create_graph=True)
+    for got, expected in zip(ours, firsts, strict=True):
+        assert_same(got, expected, 1e-9, 1e-9)
+    seconds = torch.autograd.grad(sum((g**2).sum() for g in firsts), (a, b))
+    for got, expected in zip(nr.autograd.grad(sum((g**2).sum() for g in ours), (x, w)), seconds, strict=True):
+        assert_same(got, expected, 1e-8, 1e-6)
+    directions = nr.randn(*x.shape, dtype=nr.float64), nr.randn(*w.shape, dtype=nr.float64)
+    tangent = nr.jvp(f, (x.detach(), w.detach()), directions)[1]
+    d_a, d_b = (torch.tensor(d.numpy()) for d in directions)
+    assert_same(tangent, (torch.conv2d(d_a, b, **options) + torch.conv2d(a, d_b, **options)).detach(), 1e-9, 1e-9)
