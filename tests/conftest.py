@@ -2,7 +2,7 @@
 
 import os
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"  # programs that run once compile faster so
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import pytest
