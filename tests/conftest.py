@@ -2,7 +2,7 @@
 
 import os
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"  # programs that run once compile faster so
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import pytest
@@ -10,6 +10,12 @@ import pytest
 
 def pytest_addoption(parser):
     parser.addoption("--exhaustive", action="store_true", help="all samples of PyTorch's databases, and the tests marked exhaustive (make test-all)")
+
+
+def pytest_configure(config):
+    """Programs that run once are had sooner without LLVM's optimizations; `make test-all` takes users' way."""
+    if not config.getoption("--exhaustive", default=False):
+        os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
 
 
 def pytest_collection_modifyitems(config, items):

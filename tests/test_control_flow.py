@@ -317,7 +317,7 @@ def test_fori_loop_with_fixed_and_with_traced_bounds():
 def test_a_loop_over_whole_training_steps():
     def train(loop):
         nr.manual_seed(0)
-        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Dropout(0.2), nn.Linear(4, 1))
+        model = nn.Sequential(nn.Linear(3, 4, bias=False), nn.BatchNorm1d(4), nn.ReLU(), nn.Dropout(0.2), nn.Linear(4, 1))
         optimizer = nr.optim.AdamW(model.parameters(), lr=0.01)
         xs, ys = nr.tensor(np.stack([X] * 4)), nr.ones(4, 5, 1)
 

@@ -19,7 +19,7 @@ def has_tensors(options):
 
 
 @pytest.mark.parametrize(("name", "setting"), SETTINGS, ids=IDS)
-def test_a_hundred_eager_steps_equal_pytorchs(name, setting):
+def test_a_hundred_eager_steps_equal_pytorchs(name, setting, limit):
     options = DB[name].optim_inputs_func("cpu")[setting].kwargs
     values = start(name)
     params, optimizer = reset(name, options, values)
@@ -29,6 +29,8 @@ def test_a_hundred_eager_steps_equal_pytorchs(name, setting):
     advance(others, other, range(100))
     if has_tensors(options):
         assert_alike(params, others, rtol=1e-5, atol=1e-4 if name == "Muon" else 1e-6)
+    elif name == "Muon" and limit is not None:
+        assert_alike(params, others, rtol=1e-3)  # Muon iterates in bfloat16, where unoptimized programs, which do not fuse a product and a sum, round otherwise
     else:
         assert_alike(params, others, rtol=1e-9)
         assert_states_alike(optimizer.state_dict(), other.state_dict(), rtol=1e-6)
