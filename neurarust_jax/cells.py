@@ -12,11 +12,14 @@ import contextlib
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import Any
 
 import jax
 
 from .errors import TracedValueError
+
+next_in_sequence = count().__next__  # orders recorded operations and the writes to cells under a trace
 
 
 class Cell:
@@ -85,7 +88,7 @@ class StateTrace:
     Attributes:
         values: the value of every cell that was read or written so far.
         read_cells: cells whose value from outside was asked for, in order.
-        written_cells: cells that were written, in order.
+        written_cells: cells that were written, in order, and when they were last.
         modules: modules that were called.
     """
 
@@ -94,7 +97,7 @@ class StateTrace:
     def __init__(self, values: dict[Cell, Any] | None = None):
         self.values: dict[Cell, Any] = dict(values or {})
         self.read_cells: dict[Cell, None] = {}
-        self.written_cells: dict[Cell, None] = {}
+        self.written_cells: dict[Cell, int] = {}
         self.modules: dict[Any, None] = {}
         self.parent: StateTrace | None = None
 
@@ -114,7 +117,7 @@ class StateTrace:
 
     def write(self, cell: Cell, value: Any) -> None:
         """Give `cell` a value that only the function sees."""
-        self.written_cells[cell] = None
+        self.written_cells[cell] = next_in_sequence()
         self.values[cell] = value
 
     def __enter__(self) -> StateTrace:

@@ -431,4 +431,4 @@ def test_bare_jax_around_control_flow():
     h = X[0]
     np.testing.assert_allclose(jax.jit(scan)(h, X), scan(h, X), rtol=1e-5)
     gradient = jax.grad(lambda h: scan(h, X).sum())(h)
-    np.testing.assert_allclose(gradient, nr.grad(lambda h: python_scan(lambda c, x: (nr.tanh(model(c)) + x, c.sum()), h, nr.tensor(X))[0].sum())(nr.tensor(h)).numpy(), rtol=1e-4)
+    np.testing.assert_allclose(gradient, nr.grad(lambda h: python_scan(lambda c, x: (nr.tanh(model(c)) + x, c.sum()), h, nr.tensor(X))[0].sum())(nr.tensor(h)).detach().numpy(), rtol=1e-4)

@@ -161,7 +161,8 @@ def _roots(tensors: Any, grad_tensors: Any) -> tuple[list[Place], list[Any]]:
         if tensor._node is None:
             raise AutogradError(
                 f"element 0 of tensors does not require grad and does not have a grad_fn: its shape is {tuple(tensor.shape)}. Set requires_grad=True on what it "
-                "is computed from, and compute it outside nr.no_grad(). What a compiled function returns after a backward() inside has no graph left."
+                "is computed from, and compute it outside nr.no_grad(). What a compiled function returns has no graph after a backward() inside, or after the function has "
+                "changed the parameters that it was computed from."
             )
         shape, dtype = tensor._value.shape, tensor._value.dtype
         if given is None:

@@ -6,12 +6,9 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable
-from itertools import count
 from typing import Any, NamedTuple, Self, overload
 
-from ..cells import Leaf
-
-_sequence = count().__next__
+from ..cells import Leaf, next_in_sequence
 
 
 class Regime(NamedTuple):
@@ -93,7 +90,7 @@ class Node:
         self.vjp: Any = vjp
         self.outputs = outputs
         self.traced = traced
-        self.sequence = _sequence()
+        self.sequence = next_in_sequence()
         self.hooks: dict[int, dict[int, Callable]] | None = None
         self.retained: dict[int, Leaf] | None = None
 

@@ -15,7 +15,7 @@ from ..errors import ArgumentTypeError
 from ..tensor import Tensor, array_from, wrap
 from .closure import Aval, Closure, peek, shaped, union, write
 from .jit import raw
-from .lift import is_tensor
+from .lift import Form, Packing, is_tensor, tensors_of
 
 
 def described(aval: Any) -> str:
@@ -24,35 +24,52 @@ def described(aval: Any) -> str:
 
 
 class Carry:
-    """Values in any structure, as flat tensors and arrays. Numbers become tensors, of the dtype that the loop gives them.
+    """Values in any structure, as flat tensors and arrays. Numbers become tensors, of the dtype that the loop gives them; modules, new modules of the same build.
 
     Attributes:
-        leaves: the tensors and arrays.
+        leaves: the tensors and arrays; the parameters and buffers of modules as tensors.
+        form: how they are put together.
         weak: for each whether it was a number.
         avals: their shapes and dtypes inside the loop.
     """
 
-    def __init__(self, name: str, tree: Any, weak: Sequence[bool] | None = None):
-        found, self.structure = jax.tree.flatten(tree, is_leaf=is_tensor)
+    def __init__(self, name: str, tree: Any):
+        found = tensors_of(tree)
         self.name = name
         self.paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_tensor)[0]]
-        self.weak = tuple(isinstance(x, bool | int | float | complex) for x in found) if weak is None else weak
+        self.weak = tuple(isinstance(x, bool | int | float | complex) for x in found)
         for path, x in zip(self.paths, found, strict=True):
             if not isinstance(x, Tensor | jax.Array | np.ndarray | np.generic | bool | int | float | complex):
                 raise ArgumentTypeError(f"{name}: {path or 'the carried value'} is {x!r} of type {type(x).__name__}; expected tensors, arrays and numbers, in any structure")
         self.leaves = [x if isinstance(x, Tensor | jax.Array) else array_from(x) if isinstance(x, np.ndarray) else wrap(array_from(x)) for x in found]
+        form = Packing(tree).form
+        self.form = Form(form.structure, [Tensor if weak or kind is not None else None for weak, kind in zip(self.weak, form.kinds, strict=True)])
         self.avals = [Aval(x.shape, raw(x).dtype) for x in self.leaves]
+
+    @property
+    def fixed(self) -> tuple:
+        """What of it is no array: part of the key of a compiled loop."""
+        return self.name, self.form, self.weak, tuple(self.paths)
+
+    @classmethod
+    def of_leaves(cls, fixed: tuple, leaves: Sequence[Any]) -> Carry:
+        """The same with other leaves."""
+        made = object.__new__(cls)
+        made.name, made.form, made.weak, paths = fixed
+        made.paths, made.leaves = list(paths), list(leaves)
+        made.avals = [Aval(x.shape, raw(x).dtype) for x in leaves]
+        return made
 
     def unpack(self, leaves: Sequence[Any]) -> Any:
         """The structure, of other tensors; arrays where arrays were."""
-        return jax.tree.unflatten(self.structure, [y if isinstance(x, Tensor) or not isinstance(y, Tensor) else y._value for x, y in zip(self.leaves, leaves, strict=True)])
+        return self.form.unpack(leaves)
 
     def leaves_of(self, returned: Any, what: str) -> tuple:
         """The leaves of what a function of the loop returned, which must have the same structure."""
-        leaves, structure = jax.tree.flatten(returned, is_leaf=is_tensor)
-        if structure != self.structure:
-            raise ArgumentTypeError(f"{self.name}: {what} must return what it carries in the structure that it takes, {self.structure}, but returned {structure}")
-        return tuple(leaves)
+        structure = jax.tree.structure(returned, is_leaf=is_tensor)
+        if structure != self.form.structure:
+            raise ArgumentTypeError(f"{self.name}: {what} must return what it carries in the structure that it takes, {self.form.structure}, but returned {structure}")
+        return tuple(tensors_of(returned))
 
     def settle(self, avals: Sequence[Aval]) -> bool:
         """Compare with what came out after a turn, and give numbers the dtype that they have then. Whether something changed."""

@@ -6,14 +6,12 @@ construct is a compiled function: `eagerly` keeps one for each pair of construct
 
 from __future__ import annotations
 
-import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .. import dtypes
 from ..autograd.engine import can_be_walked, graph_behind
@@ -25,7 +23,7 @@ from ..generator import default_generator
 from ..parameter import CellTensor
 from ..tensor import Tensor, array_from, wrap
 from .environment import Environment, cells_around, substituted
-from .jit import CompiledFunction, _is_local, _opaque, raw
+from .jit import CompiledFunction, _is_local, raw
 from .lift import is_tensor, value_of
 
 Aval = jax.ShapeDtypeStruct
@@ -254,55 +252,6 @@ def write(cells: Sequence[Cell], values: Sequence[Tensor | None]) -> None:
     for cell, value in zip(cells, values, strict=True):
         keeps_graph = value is not None and cell._may_hold_tensor and value._node is not None
         cell._write(value if value is None or keeps_graph else value._value)
-
-
-# --- a transformation's calls on the tape ---------------------------------------------------------------------------
-
-
-def taped(name: str, transformed: Callable) -> Callable:
-    """A transformed function whose calls are recorded, as one operation, where something that it takes or reads requires grad."""
-
-    @functools.wraps(transformed)
-    def recorded(*args: Any, **named: Any) -> Any:
-        if not mode.grad or not _requires_grad(transformed, args, named):
-            return transformed(*args, **named)
-        operands = (args, named)
-        return _taped((transformed,), (name,), operands) if is_traced((transformed,), operands) else eagerly(_taped, (transformed,), (name,), operands)
-
-    return recorded
-
-
-def _requires_grad(function: Callable, args: tuple, named: dict[str, Any]) -> bool:
-    tensors = [x for x in jax.tree.leaves((args, named), is_leaf=_opaque) if isinstance(x, Tensor)]
-    around = (*tensors, *Environment([function]).tensors, *cells_around([function, args, named]))
-    return any(isinstance(x, Tensor) and x._node is not None for x in around)
-
-
-def _taped(functions: Sequence[Callable], fixed: tuple, operands: tuple[tuple, dict[str, Any]]) -> Any:
-    (function,), (name,), (args, named) = functions, fixed, operands
-    flat, structure = jax.tree.flatten((args, named), is_leaf=_opaque)
-    places = [i for i, x in enumerate(flat) if isinstance(x, Tensor | jax.Array | np.ndarray)]
-    leaves = [flat[i] if not isinstance(flat[i], np.ndarray) else array_from(flat[i]) for i in places]
-
-    def of_leaves(*inside: Any) -> Any:
-        everything = list(flat)
-        for place, x in zip(places, inside, strict=True):
-            everything[place] = x
-        args, named = jax.tree.unflatten(structure, everything)
-        return function(*args, **named)
-
-    closure = Closure(name, of_leaves, leaves, [function, args, named])
-    written = [c for c, aval in closure.writes.items() if aval is not None]
-    inputs = Inputs(list(closure.reads), closure.captured, leaves)
-
-    def pure(*values: Any) -> tuple:
-        outputs, new = closure(*inputs.split(values))
-        return *outputs, *(new[c] for c in written)
-
-    flags = [np.dtype(aval.dtype).kind in "fcV" for aval in closure.outputs.avals]
-    results = run(name, pure, inputs, [*flags, *([False] * len(written))])
-    write(written, results[len(flags) :])
-    return closure.outputs.unpack(results[: len(flags)])
 
 
 # --- eagerly -------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from ..tensor import Tensor, wrap
 from .carry import CarriedCells, Carry, described
 from .closure import Aval, Closure, Inputs, eagerly, is_traced, peek, run, shaped, union, write
 from .jit import _join, _split
-from .lift import REVERSE, is_tensor, value_of
+from .lift import REVERSE, value_of
 
 __all__ = ["cond", "switch", "while_loop"]
 
@@ -187,17 +187,16 @@ def while_loop(cond_fn: Callable, body_fn: Callable, carried_inputs: Any) -> Any
     """
     spread = isinstance(carried_inputs, tuple | list)
     carry = Carry("while_loop", tuple(carried_inputs) if spread else carried_inputs)
-    operands = carry.unpack(carry.leaves)
-    functions, fixed = (cond_fn, body_fn), (spread, carry.weak)
-    returned, flags = _while(functions, fixed, operands) if is_traced(functions, operands) else eagerly(_while, functions, fixed, operands)
-    return _forward_only(returned, flags)
+    functions, fixed = (cond_fn, body_fn), (spread, carry.fixed)
+    leaves, flags = _while(functions, fixed, carry.leaves) if is_traced(functions, carry.leaves) else eagerly(_while, functions, fixed, carry.leaves)
+    return carry.unpack(_forward_only(leaves, flags))
 
 
-def _while(functions: Sequence[Callable], fixed: tuple, operands: Any) -> tuple[Any, tuple[bool, ...]]:
+def _while(functions: Sequence[Callable], fixed: tuple, operands: list[Any]) -> tuple[list[Tensor], tuple[bool, ...]]:
     """(the last carried values, which of them require grad)"""
-    spread, weak = fixed
+    spread, of_carry = fixed
     condition, step = functions
-    carry = Carry("while_loop", operands, weak)
+    carry = Carry.of_leaves(of_carry, operands)
 
     def applied(function: Callable) -> Callable:
         return lambda *inside: function(*carry.unpack(inside)) if spread else function(carry.unpack(inside))
@@ -241,7 +240,7 @@ def _while(functions: Sequence[Callable], fixed: tuple, operands: Any) -> tuple[
     flags, _ = cells.flags([isinstance(x, Tensor) and x._node is not None for x in carry.leaves])
     results = run("while_loop", pure, inputs, [False] * (len(carry.leaves) + len(cells.carried)))
     cells.write(results[len(carry.leaves) :])
-    return carry.unpack(results[: len(carry.leaves)]), tuple(flags)
+    return results[: len(carry.leaves)], tuple(flags)
 
 
 class _NoReverse(Node):
@@ -253,9 +252,8 @@ class _NoReverse(Node):
         return "WhileLoopBackward0"
 
 
-def _forward_only(returned: Any, flags: Sequence[bool]) -> Any:
+def _forward_only(tensors: list[Tensor], flags: Sequence[bool]) -> list[Tensor]:
     """Tie outputs that require grad to a node whose backward pass says what to write instead."""
-    tensors = jax.tree.leaves(returned, is_leaf=is_tensor)
     if any(flags) and mode.grad:
 
         def refuse(arrived: Any) -> Any:
@@ -265,4 +263,4 @@ def _forward_only(returned: Any, flags: Sequence[bool]) -> Any:
         for index, (tensor, wanted) in enumerate(zip(tensors, flags, strict=True)):
             if wanted and isinstance(tensor, Tensor):
                 tensor._node, tensor._index = node, index
-    return returned
+    return tensors

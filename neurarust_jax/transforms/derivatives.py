@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import ArgumentError, AutogradError, ShapeError
-from .lift import Lifted, Packing, explained, value_of
+from ..tensor import Tensor
+from .lift import Lifted, Packing, explained, is_tensor, originals, value_of
+from .taping import Linear, Packed, Places, note_places, taped, unpacked
 from .vectorize import BatchTrace, check_randomness
 
 __all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "value_and_grad", "vjp"]
@@ -29,19 +32,34 @@ class _Split:
         self.numbers = [n % len(arguments) for n in numbers]
         self.arguments = arguments
         self.packings = [Packing(arguments[n]) for n in self.numbers]
-        self.leaves = [list(map(value_of, p.leaves)) for p in self.packings]
+        self.everything = [[x if fixed else value_of(x) for x, fixed in zip(p.leaves, _fixed_leaves(p), strict=True)] for p in self.packings]
+        self.leaves = [[x for x, fixed in zip(values, _fixed_leaves(p), strict=True) if not fixed] for p, values in zip(self.packings, self.everything, strict=True)]
 
     def join(self, leaves: Sequence[Sequence[Any]]) -> list[Any]:
         """The arguments with these leaves in their places."""
         arguments = list(self.arguments)
-        for number, packing, values in zip(self.numbers, self.packings, leaves, strict=True):
-            arguments[number] = packing.unpack(values)
+        for number, packing, everything, values in zip(self.numbers, self.packings, self.everything, leaves, strict=True):
+            arguments[number] = packing.unpack(_filled(packing, everything, values))
         return arguments
 
-    def unpack(self, leaves: Sequence[Sequence[Any]]) -> Any:
-        """Pytrees in the structure of the arguments differentiated by."""
-        trees = [packing.unpack(values) for packing, values in zip(self.packings, leaves, strict=True)]
+    def pack(self, leaves: Sequence[Sequence[Any]]) -> Any:
+        """Pytrees in the structure of the arguments differentiated by; zeros in the places of what has no derivative."""
+        with dtypes.x64():
+            trees = [
+                Packed(packing.form, _filled(packing, [jnp.zeros_like(x) if fixed else x for x, fixed in zip(everything, _fixed_leaves(packing), strict=True)], values))
+                for packing, everything, values in zip(self.packings, self.everything, leaves, strict=True)
+            ]
         return trees[0] if self.single else tuple(trees)
+
+
+def _fixed_leaves(packing: Packing) -> list[bool]:
+    """Which leaves have no derivative: the integers among the buffers of a module, as a count of batches."""
+    return [kind is not Tensor and getattr(getattr(x, "dtype", None), "kind", "f") in "biu" for x, kind in zip(packing.leaves, packing.form.kinds, strict=True)]
+
+
+def _filled(packing: Packing, everything: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+    remaining = iter(values)
+    return [x if fixed else next(remaining) for x, fixed in zip(everything, _fixed_leaves(packing), strict=True)]
 
 
 class _Pure:
@@ -51,30 +69,33 @@ class _Pure:
         output, aux: how the output and aux of the last call are packed.
     """
 
-    def __init__(self, func: Callable, split: _Split, named: dict[str, Any], has_aux: bool):
+    def __init__(self, func: Callable, split: _Split, named: dict[str, Any], has_aux: bool, reached: Places | None):
         self.lifted = Lifted(func)
-        self.split, self.named, self.has_aux = split, named, has_aux
+        self.split, self.named, self.has_aux, self.reached = split, named, has_aux, reached
         self.output = self.aux = Packing(None)
 
     def __call__(self, leaves: Any) -> tuple[list[Any], tuple[list[Any], list[Any]]]:
-        returned, written = self.lifted(*self.split.join(leaves), **self.named)
+        arguments = self.split.join(leaves)
+        self.lifted.originals = originals(arguments, self.split.arguments)
+        returned, written = self.lifted(*arguments, **self.named)
         output, aux = returned if self.has_aux else (returned, None)
         self.output, self.aux = Packing(output), Packing(aux)
         return list(map(value_of, self.output.leaves)), (self.aux.leaves, written)
 
     def finish(self, aux: list[Any], written: list[Any]) -> Any:
         """Put the new values into the cells, and give back aux."""
+        note_places([*self.output.places, *self.aux.places], self.reached)
         self.lifted.write(written)
-        return self.aux.unpack(aux)
+        return Packed(self.aux.form, aux)
 
 
 def grad_and_value(func: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
     """As `grad`, giving ``(gradient, value)``; with `has_aux`, ``(gradient, (value, aux))``."""
 
     @functools.wraps(func)
-    def transformed(*arguments: Any, **named: Any) -> Any:
+    def transformed(arguments: tuple, named: dict[str, Any], reached: Places | None) -> Any:
         split = _Split(arguments, argnums, "grad")
-        pure = _Pure(func, split, named, has_aux)
+        pure = _Pure(func, split, named, has_aux, reached)
 
         def loss(leaves: Any) -> Any:
             values, rest = pure(leaves)
@@ -89,10 +110,10 @@ def grad_and_value(func: Callable, argnums: int | Sequence[int] = 0, has_aux: bo
             (value, rest), gradients = jax.value_and_grad(loss, has_aux=True)(split.leaves)
             gradients = jax.tree.map(_conjugate, gradients)
         aux = pure.finish(*rest)
-        result = pure.output.unpack([value])
-        return split.unpack(gradients), (result, aux) if has_aux else result
+        result = Packed(pure.output.form, [value])
+        return split.pack(gradients), (result, aux) if has_aux else result
 
-    return transformed
+    return taped("grad", transformed)
 
 
 def value_and_grad(func: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
@@ -161,23 +182,32 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> Any:
         (tensor([1., 1.]),)
     """
     split = _Split(primals, range(len(primals)), "vjp")
-    pure = _Pure(func, split, {}, has_aux)
-    with dtypes.x64():
-        values, pull, rest = jax.vjp(pure, split.leaves, has_aux=True)
-    aux = pure.finish(*rest)
-    result = pure.output.unpack(values)
+
+    @functools.wraps(func)
+    def transformed(arguments: tuple, named: dict[str, Any], reached: Places | None) -> Any:
+        inside = _Split(arguments, range(len(arguments)), "vjp")
+        pure = _Pure(func, inside, named, has_aux, reached)
+        with dtypes.x64():
+            values, pull, rest = jax.vjp(pure, inside.leaves, has_aux=True)
+        aux = pure.finish(*rest)
+
+        def transposed(cotangents: Any) -> Any:
+            with explained():
+                (gradients,) = pull([_conjugate(c) if c.dtype.kind in "fcV" else np.zeros(c.shape, jax.dtypes.float0) for c in cotangents])
+            return jax.tree.map(lambda g, x: jnp.zeros(x.shape, x.dtype) if g.dtype == jax.dtypes.float0 else _conjugate(g), gradients, inside.leaves)
+
+        return Packed(pure.output.form, values), Linear(transposed, values, reached is not None), aux
+
+    output, linear, aux = taped("vjp", transformed)(*primals)
+    shapes = linear.shapes
 
     def vjp_fn(*cotangents: Any) -> Any:
         """Gradients at the primals."""
-        given = Packing(cotangents[0] if len(cotangents) == 1 else cotangents)
-        arrays = [value_of(c) for c in given.leaves]
-        _check_shapes("vjp", arrays, values)
-        with dtypes.x64(), explained():
-            (gradients,) = pull([_conjugate(c.astype(v.dtype)) for c, v in zip(arrays, values, strict=True)])
-            gradients = jax.tree.map(_conjugate, gradients)
-        return split.unpack(gradients)
+        given = jax.tree.leaves(cotangents[0] if len(cotangents) == 1 else cotangents, is_leaf=is_tensor)
+        _check_shapes("vjp", given, shapes)
+        return unpacked(split.pack(linear(given)))
 
-    return (result, vjp_fn, aux) if has_aux else (result, vjp_fn)
+    return (output, vjp_fn, aux) if has_aux else (output, vjp_fn)
 
 
 def _conjugate(x: Any) -> Any:
@@ -185,7 +215,7 @@ def _conjugate(x: Any) -> Any:
 
 
 def _check_shapes(name: str, given: Sequence[Any], wanted: Sequence[Any]) -> None:
-    if [g.shape for g in given] != [w.shape for w in wanted]:
+    if [tuple(g.shape) for g in given] != [tuple(w.shape) for w in wanted]:
         raise ShapeError(f"{name}: expected shapes {[tuple(w.shape) for w in wanted]}, got {[tuple(g.shape) for g in given]}")
 
 
@@ -204,50 +234,66 @@ def jvp(func: Callable, primals: Sequence[Any], tangents: Sequence[Any], *, stri
     """
     if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
         raise ArgumentError("jvp takes tuples: nr.func.jvp(f, (x,), (t,))")
-    split = _Split(tuple(primals), range(len(primals)), "jvp")
-    directions = [list(map(value_of, Packing(t).leaves)) for t in tangents]
-    for number, (primal, direction) in enumerate(zip(split.leaves, directions, strict=True)):
-        _check_shapes(f"jvp, tangents[{number}]", direction, primal)
-    pure = _Pure(func, split, {}, has_aux)
-    with dtypes.x64():
-        values, tangent, rest = jax.jvp(pure, (split.leaves,), (directions,), has_aux=True)
-    aux = pure.finish(*rest)
-    output = pure.output.unpack(values), pure.output.unpack(tangent)
-    return (*output, aux) if has_aux else output
+
+    @functools.wraps(func)
+    def transformed(arguments: tuple, named: dict[str, Any], reached: Places | None) -> Any:
+        primals, tangents = arguments
+        split = _Split(tuple(primals), range(len(primals)), "jvp")
+        given = [Packing(t) for t in tangents]
+        directions = [[value_of(x) for x, fixed in zip(p.leaves, _fixed_leaves(p), strict=True) if not fixed] for p in given]
+        for number, (primal, direction) in enumerate(zip(split.leaves, directions, strict=True)):
+            _check_shapes(f"jvp, tangents[{number}]", direction, primal)
+        pure = _Pure(func, split, named, has_aux, reached)
+        with dtypes.x64():
+            values, tangent, rest = jax.jvp(pure, (split.leaves,), (directions,), has_aux=True)
+        aux = pure.finish(*rest)
+        output = Packed(pure.output.form, values), Packed(pure.output.form, tangent)
+        return (*output, aux) if has_aux else output
+
+    return taped("jvp", transformed)(primals, tangents)
 
 
 def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
     """The output of `func` at `primals`, and the linear function that maps tangents to the output's tangent."""
-    split = _Split(primals, range(len(primals)), "linearize")
-    pure = _Pure(func, split, {}, False)
-    with dtypes.x64():
-        values, linear, rest = jax.linearize(pure, split.leaves, has_aux=True)
-    pure.finish(*rest)
-    packing = pure.output
+
+    @functools.wraps(func)
+    def transformed(arguments: tuple, named: dict[str, Any], reached: Places | None) -> Any:
+        split = _Split(arguments, range(len(arguments)), "linearize")
+        pure = _Pure(func, split, named, False, reached)
+        with dtypes.x64():
+            values, push, rest = jax.linearize(pure, split.leaves, has_aux=True)
+        pure.finish(*rest)
+        ends = list(itertools.accumulate(map(len, split.leaves)))
+        flat = [x for leaves in split.leaves for x in leaves]
+        linear = Linear(lambda directions: push([directions[a:b] for a, b in zip([0, *ends], ends, strict=False)]), flat, reached is not None)
+        return Packed(pure.output.form, values), linear
+
+    output, linear = taped("linearize", transformed)(*primals)
+    packing = Packing(output)
 
     def jvp_fn(*tangents: Any) -> Any:
         """The output's tangent."""
-        directions = [list(map(value_of, Packing(t).leaves)) for t in tangents]
-        with dtypes.x64():
-            return packing.unpack(linear(directions))
+        given = [x for t in tangents for x in jax.tree.leaves(t, is_leaf=is_tensor)]
+        _check_shapes("linearize", given, linear.shapes)
+        return packing.unpack(linear(given))
 
-    return packing.unpack(values), jvp_fn
+    return output, jvp_fn
 
 
 def _jacobian(compute: Callable, func: Callable, argnums: int | Sequence[int], has_aux: bool, name: str) -> Callable:
     """A transformation that gives Jacobians; ``compute(pure, leaves)`` gives those of the leaves, as JAX does, and the rest of what `pure` returns."""
 
     @functools.wraps(func)
-    def transformed(*arguments: Any, **named: Any) -> Any:
+    def transformed(arguments: tuple, named: dict[str, Any], reached: Places | None) -> Any:
         split = _Split(arguments, argnums, name)
-        pure = _Pure(func, split, named, has_aux)
+        pure = _Pure(func, split, named, has_aux, reached)
         with dtypes.x64(), explained():
             jacobians, rest = compute(pure, split.leaves)
         aux = pure.finish(*rest)
-        result = jax.tree.unflatten(pure.output.structure, [split.unpack(row) for row in jacobians])
+        result = jax.tree.unflatten(pure.output.form.structure, [split.pack(row) for row in jacobians])
         return (result, aux) if has_aux else result
 
-    return transformed
+    return taped(name, transformed)
 
 
 def _rows(pure: _Pure, leaves: Any, chunk_size: int | None) -> Any:

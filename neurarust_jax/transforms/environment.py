@@ -14,7 +14,7 @@ from ..cells import Cell
 from ..tensor import Tensor
 from .jit import _names_in, _objects_around, _Same
 
-_DEEPEST = 6
+_DEEPEST = 10
 _LONGEST = 1000
 _OWN_ROOMS = ("jax", "numpy", "neurarust_jax")
 

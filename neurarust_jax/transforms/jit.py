@@ -228,7 +228,7 @@ class _Program:
                 kinds.append(Tensor)
                 value = trace.read(leaf) if isinstance(leaf, Cell) else leaf._value
                 outputs.append(value)
-                walkable = leaf._node is not None and mode.grad and can_be_walked(leaf._node)
+                walkable = leaf._node is not None and mode.grad and can_be_walked(leaf._node) and not self._reads_what_changed(leaf._node, trace)
                 requires_grad.append(walkable)
                 if walkable:
                     self._check_graph(leaf._node, started, trace, leaf_cells)
@@ -246,6 +246,16 @@ class _Program:
         gradients = [raw(trace.values[c]) for c in own if trace.values[c] is not None]
         meta = _Meta(tree, kinds, written, reached, requires_grad)
         return _Result(outputs, [raw(trace.values[c]) for c in written], gradients, meta), trace
+
+    @staticmethod
+    def _reads_what_changed(node: Any, trace: StateTrace) -> bool:
+        """Whether gradients would flow to the value that a parameter had before the function changed it."""
+        changed = {c._node: when for c, when in trace.written_cells.items() if isinstance(c, CellTensor) and c._node is not None}
+        if not changed:
+            return False
+        return any(
+            source in changed and consumer.sequence < changed[source] for consumer in graph_behind(node) if isinstance(consumer, Node) for source, _ in consumer.edges
+        )
 
     @staticmethod
     def _check_graph(node: Any, started: int, trace: StateTrace, leaf_cells: list[Leaf | None]) -> None:
@@ -549,7 +559,7 @@ def _objects_around(root: Any) -> Iterable[Any]:
     stack: list[tuple[Any, int]] = [(root, 0)]
     while stack:
         x, depth = stack.pop()
-        if id(x) in seen or depth > 6 or isinstance(x, str | int | float | types.ModuleType | type):
+        if id(x) in seen or depth > 10 or isinstance(x, str | int | float | types.ModuleType | type):
             continue
         seen.add(id(x))
         if isinstance(x, Cell) or hasattr(x, "_cells"):

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from ..autograd.graph import deferred, enable_grad
-from ..cells import Cell, StateTrace, write_all
+from ..cells import Cell, Leaf, StateTrace, write_all
 from ..errors import AutogradError
 from ..parameter import unflatten_as
 from ..tensor import Tensor, array_from, wrap
@@ -36,26 +36,124 @@ def is_tensor(x: Any) -> bool:
     return isinstance(x, Tensor)
 
 
-class Packing:
-    """Which leaves of a pytree are Tensors, so that a pytree of arrays in the same structure can be made one of Tensors again.
+class Form:
+    """How a pytree is made of arrays, where Tensors, parameters and modules stand.
 
-    Where a `Parameter` was, a new one stands: JAX takes two pytrees for alike only if their nodes are of one class.
+    Where a `Parameter` was, a new one comes to stand, and where a module was, a new module: JAX takes two pytrees for alike only if their nodes are of one class.
+
+    Args:
+        structure: the pytree's structure, Tensors counting as leaves.
+        kinds: for each leaf the class of its Tensor, or `None`.
+    """
+
+    __slots__ = ("structure", "kinds")
+
+    def __init__(self, structure: Any, kinds: Sequence[type | None]):
+        self.structure, self.kinds = structure, tuple(kinds)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Form) and self.kinds == other.kinds and self.structure == other.structure
+
+    def __hash__(self) -> int:
+        return hash((self.structure, self.kinds))
+
+    def unpack(self, leaves: Sequence[Any]) -> Any:
+        """The pytree with these arrays or Tensors as leaves. Those that require grad keep their places in the graph."""
+        unpacked = jax.tree.unflatten(self.structure, [_of_kind(kind, x) for x, kind in zip(leaves, self.kinds, strict=True)])
+        if any(kind is None and isinstance(x, Tensor) and x._node is not None for x, kind in zip(leaves, self.kinds, strict=True)):
+            _give_places(unpacked, leaves)
+        return unpacked
+
+
+class Packing:
+    """A pytree, taken apart.
+
+    Attributes:
+        form: how to make such a pytree of other leaves.
+        leaves: the arrays, and what is none.
+        places: of those Tensors that require grad, the places in the graph.
     """
 
     def __init__(self, tree: Any):
-        leaves, self.structure = jax.tree.flatten(tree, is_leaf=is_tensor)
-        self.kinds = [type(x) if isinstance(x, Tensor) else None for x in leaves]
+        leaves, structure = jax.tree.flatten(tree, is_leaf=is_tensor)
+        self.form = Form(structure, [type(x) if isinstance(x, Tensor) else None for x in leaves])
         self.leaves = [x._value if isinstance(x, Tensor) else x for x in leaves]
+        self.places = [(x._node, x._index) for x in leaves if isinstance(x, Tensor) and x._node is not None]
 
     def unpack(self, leaves: Sequence[Any]) -> Any:
-        """The pytree with these arrays as leaves, Tensors where Tensors were."""
-        return jax.tree.unflatten(self.structure, [_of_kind(kind, x) for x, kind in zip(leaves, self.kinds, strict=True)])
+        """The pytree with these arrays as leaves."""
+        return self.form.unpack(leaves)
+
+
+def tensors_of(tree: Any) -> list[Any]:
+    """The leaves of a pytree, Tensors where they are; for cells, also for those of modules, Tensors in their places in the graph."""
+    return [t for node in jax.tree.leaves(tree, is_leaf=_keeps_together) for t in (_tensors_in(node) if hasattr(node, "_own_cells") else [_placed(node)])]
 
 
 def _of_kind(kind: type | None, value: Any) -> Any:
     if kind is None:
-        return value
-    return unflatten_as(kind)(None, (value,)) if issubclass(kind, Cell) else wrap(value)
+        return value._value if isinstance(value, Tensor) else value
+    if not issubclass(kind, Cell):
+        return value if isinstance(value, Tensor) else wrap(value)
+    cell = unflatten_as(kind)(None, (value_of(value),))
+    if isinstance(value, Tensor) and value._node is not None:
+        _give_place(cell, value)
+    return cell
+
+
+def _give_place(cell: Any, tensor: Tensor) -> None:
+    cell.__dict__.pop("_kept_leaf", None)
+    if isinstance(tensor._node, Leaf):
+        cell.__dict__["_kept_leaf"] = tensor._node
+    cell.__dict__["_node"], cell.__dict__["_index"] = tensor._node, tensor._index
+
+
+def _placed(x: Any) -> Any:
+    """A cell as a Tensor in the same place in the graph; anything else as it is."""
+    if not isinstance(x, Cell):
+        return x
+    value = x if isinstance(x, Tensor) else x._read()
+    tensor = wrap(value_of(value))
+    if isinstance(value, Tensor) and value._node is not None:
+        _give_place(tensor, value)
+    return tensor
+
+
+def _tensors_in(module: Any) -> list[Any]:
+    return [_placed(cell) for cell in _cells_in_order(module) if cell._read() is not None]
+
+
+def _keeps_together(x: Any) -> bool:
+    return isinstance(x, Tensor) or hasattr(x, "_own_cells")
+
+
+def _give_places(tree: Any, leaves: Sequence[Any]) -> None:
+    """Give the cells of new modules the places in the graph of the Tensors that they were made from."""
+    remaining = iter(leaves)
+    for node in jax.tree.leaves(tree, is_leaf=_keeps_together):
+        if not hasattr(node, "_own_cells"):
+            next(remaining)
+            continue
+        for cell in _cells_in_order(node):
+            if cell._read() is not None:
+                tensor = next(remaining)
+                if isinstance(tensor, Tensor) and tensor._node is not None and isinstance(cell, Tensor):
+                    _give_place(cell, tensor)
+
+
+def _cells_in_order(module: Any) -> list[Cell]:
+    """The cells of a module, as they are its leaves."""
+    return list(dict.fromkeys(cell for m in module.modules() for cell in m._own_cells() if not isinstance(cell, Leaf)))
+
+
+def originals(rebuilt: Any, arguments: Any) -> dict[Cell, Cell]:
+    """For each cell of the modules in a pytree that `Packing` made, the cell that it stands for."""
+
+    def modules(tree: Any) -> list[Any]:
+        return [x for x in jax.tree.leaves(tree, is_leaf=_keeps_together) if hasattr(x, "_own_cells")]
+
+    pairs = zip(modules(rebuilt), modules(arguments), strict=True)
+    return {new: old for a, b in pairs if a is not b for new, old in zip(_cells_in_order(a), _cells_in_order(b), strict=True)}
 
 
 class Lifted:
@@ -63,22 +161,29 @@ class Lifted:
 
     Attributes:
         cells: the cells that the last call wrote.
+        originals: for cells that stand for others in the function, those others, which are written in their place.
     """
 
     def __init__(self, function: Callable):
         self.function = function
         self.cells: list[Cell] = []
+        self.originals: dict[Cell, Cell] = {}
 
     def __call__(self, *arguments: Any, **named: Any) -> tuple[Any, list[Any]]:
         """(what the function returned, new values of `cells`)"""
         with StateTrace() as trace, enable_grad(), deferred():
             returned = self.function(*arguments, **named)
-        self.cells = list(trace.written_cells)
-        return returned, [v._value if isinstance(v := trace.values[c], Tensor) else v for c in self.cells]
+        self.cells = [self.originals.get(c, c) for c in trace.written_cells]
+        return returned, [v._value if isinstance(v := trace.values[c], Tensor) else v for c in trace.written_cells]
 
     def write(self, values: Sequence[Any]) -> None:
         """Put the new values of the last call into the cells."""
         write_all(self.cells, values)
+
+
+def map_tensors(function: Callable, tree: Any) -> Any:
+    """The pytree with a function applied to its tensors and arrays, the parameters of modules among them."""
+    return Packing(tree).unpack([function(x) for x in tensors_of(tree)])
 
 
 def value_of(x: Any) -> Any:

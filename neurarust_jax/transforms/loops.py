@@ -17,7 +17,7 @@ from ..tensor import Tensor, wrap
 from .carry import CarriedCells, Carry
 from .closure import Aval, Closure, Inputs, eagerly, is_traced, run
 from .control_flow import while_loop
-from .lift import is_tensor, value_of
+from .lift import is_tensor, map_tensors, value_of
 from .vectorize import vmap
 
 __all__ = ["associative_scan", "fori_loop", "map", "scan"]
@@ -50,7 +50,7 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
         >>> nr.scan(lambda total, x: (total + x, total), 0.0, nr.tensor([1.0, 2.0, 3.0]))
         (tensor(6.), tensor([0., 1., 3.]))
     """
-    xs = jax.tree.map(lambda x: _moved(x, dim, 0), xs, is_leaf=is_tensor)
+    xs = xs if dim == 0 else map_tensors(lambda x: _moved(x, dim, 0), xs)
     lengths = lengths_of("scan", xs)
     lengths |= set() if length is None else {int(length)}
     if len(lengths) != 1:
@@ -80,16 +80,17 @@ def _moved(x: Any, source: int, target: int) -> Any:
 
 def looped(name: str, f: Callable, init: Any, xs: Any, extras: tuple, length: int, reverse: bool = False, unroll: int | bool = 1) -> tuple[Any, Any]:
     """A scan whose function takes `extras` too, the same in all turns."""
-    carry = Carry(name, init)
-    operands = (carry.unpack(carry.leaves), xs, extras)
-    fixed = (name, carry.weak, length, reverse, unroll)
-    return (_scan((f,), fixed, operands)) if is_traced((f,), operands) else eagerly(_scan, (f,), fixed, operands)
+    parts = [Carry(name, init), Carry(name, xs), Carry(name, extras)]
+    operands = [p.leaves for p in parts]
+    fixed = (name, tuple(p.fixed for p in parts), length, reverse, unroll)
+    last, ys = _scan((f,), fixed, operands) if is_traced((f,), operands) else eagerly(_scan, (f,), fixed, operands)
+    return parts[0].unpack(last), ys
 
 
-def _scan(functions: Sequence[Callable], fixed: tuple, operands: tuple[Any, Any, tuple]) -> tuple[Any, Any]:
-    (f,), (name, weak, length, reverse, unroll) = functions, fixed
-    init, xs, extras = operands
-    carry, elements, rest = Carry(name, init, weak), Carry(name, xs), Carry(name, extras)
+def _scan(functions: Sequence[Callable], fixed: tuple, operands: list[list[Any]]) -> tuple[list[Tensor], Any]:
+    """(the leaves of the last carry, what came out beside it)"""
+    (f,), (name, parts, length, reverse, unroll) = functions, fixed
+    carry, elements, rest = (Carry.of_leaves(part, leaves) for part, leaves in zip(parts, operands, strict=True))
     a, b = len(carry.leaves), len(carry.leaves) + len(elements.leaves)
     slices = [Aval(x.shape[1:], x.dtype) for x in elements.avals]
 
@@ -121,8 +122,7 @@ def _scan(functions: Sequence[Callable], fixed: tuple, operands: tuple[Any, Any,
     results = run(name, pure, inputs, [*flags[:a], *of_cells, *flags[a:]])
     c = a + len(cells.carried)
     cells.write(results[a:c])
-    last, ys = body.outputs.unpack([*results[:a], *results[c:]])
-    return carry.unpack(results[:a]), ys
+    return results[:a], body.outputs.unpack([*results[:a], *results[c:]])[1]
 
 
 def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unroll: int | bool | None = None) -> Any:
@@ -197,9 +197,9 @@ def map(f: Callable, xs: Any, *args: Any, batch_size: int | None = None) -> Any:
 
     parts = []
     if whole:
-        parts.append(jax.tree.map(flat, map(together, jax.tree.map(batched, xs, is_leaf=is_tensor), *args), is_leaf=is_tensor))
+        parts.append(jax.tree.map(flat, map(together, map_tensors(batched, xs), *args), is_leaf=is_tensor))
     if whole < length:
-        parts.append(together(jax.tree.map(lambda x: x[whole:], xs, is_leaf=is_tensor), *args))
+        parts.append(together(map_tensors(lambda x: x[whole:], xs), *args))
     return parts[0] if len(parts) == 1 else jax.tree.map(lambda a, b: cat([a, b]), *parts, is_leaf=is_tensor)
 
 

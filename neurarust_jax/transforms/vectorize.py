@@ -15,8 +15,8 @@ from ..cells import Cell, StateTrace, write_all
 from ..errors import ArgumentError, TracedValueError
 from ..generator import Generator
 from ..tensor import Tensor
-from .closure import taped
 from .lift import Packing, is_tensor, value_of
+from .taping import Places, note_places, taped
 
 __all__ = ["vmap"]
 
@@ -94,7 +94,7 @@ def vmap(func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = 
         raise ArgumentError(f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})")
 
     @functools.wraps(func)
-    def transformed(*arguments: Any, **named: Any) -> Any:
+    def transformed(arguments: tuple, named: dict[str, Any], reached: Places | None) -> Any:
         if not arguments and not named:
             raise ArgumentError("vmap(func)(): got no inputs; the batch size comes from them")
         packing = Packing((arguments, named))
@@ -102,10 +102,10 @@ def vmap(func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = 
         leaves = [value_of(x) if axis is not None else x for x, axis in zip(packing.leaves, axes, strict=True)]
         size = _batch_size(leaves, axes)
         if chunk_size is not None and size > chunk_size:
-            return _in_chunks(transformed_whole, packing, leaves, axes, size, chunk_size, out_dims)
-        return transformed_whole(packing, leaves, axes, size)
+            return _in_chunks(functools.partial(transformed_whole, reached), packing, leaves, axes, size, chunk_size, out_dims)
+        return transformed_whole(reached, packing, leaves, axes, size)
 
-    def transformed_whole(packing: Packing, leaves: list[Any], axes: list[Any], size: int) -> Any:
+    def transformed_whole(reached: Places | None, packing: Packing, leaves: list[Any], axes: list[Any], size: int) -> Any:
         cells: list[Cell] = []
         outputs: list[Packing] = []
         mapped = [i for i, axis in enumerate(axes) if axis is not None]
@@ -126,6 +126,7 @@ def vmap(func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = 
         with dtypes.x64():
             examples = jnp.arange(size, dtype=np.uint32)
             values, written = _with_output_axes(one, out_dims, mapped, axes, outputs)(examples, *(leaves[i] for i in mapped))
+        note_places(outputs[0].places, reached)
         write_all(cells, written)
         return outputs[0].unpack(values)
 
@@ -161,7 +162,7 @@ def _spread(dims: Any, packing: Packing) -> list[Any]:
     """One entry of `dims` for each leaf of a pytree."""
     if dims is None or isinstance(dims, int):
         return [dims] * len(packing.leaves)
-    tree = jax.tree.unflatten(packing.structure, range(len(packing.leaves)))
+    tree = jax.tree.unflatten(packing.form.structure, range(len(packing.leaves)))
     if isinstance(dims, list | tuple) and isinstance(tree, list | tuple) and type(dims) is not type(tree):
         dims = type(tree)(dims)
     try:
