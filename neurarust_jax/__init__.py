@@ -11,7 +11,10 @@ from .amp.autocast_mode import (
     autocast_decrement_nesting, autocast_increment_nesting, clear_autocast_cache, get_autocast_dtype, is_autocast_available, is_autocast_cache_enabled,
     is_autocast_enabled, set_autocast_cache_enabled, set_autocast_dtype, set_autocast_enabled,
 )  # fmt: skip
-from .autograd import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
+from .autograd import (
+    enable_grad, inference_mode, is_anomaly_check_nan_enabled, is_anomaly_enabled, is_grad_enabled, is_inference_mode_enabled, no_grad, set_anomaly_enabled,
+    set_grad_enabled,
+)  # fmt: skip
 from .devices import default as get_default_device, device, set_default_device
 from .dtypes import (
     bfloat16, cdouble, cfloat, complex64, complex128, double, dtype, float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float16, float32,

@@ -62,6 +62,7 @@ class Leaf(Cell):
 
     def __init__(self, traced: bool = False):
         self.traced = traced  # whether the tensor it belongs to was made inside a transformation
+        self.sequence = next_in_sequence()
 
     def _is_outside(self) -> bool:
         return not self.traced

@@ -186,3 +186,11 @@ def test_compiled_without_it_there_are_no_checks_and_both_programs_stay():
             f(x)
     assert len(traced) == 2
 
+
+
+def test_pytorchs_switches_stand_at_the_top():
+    assert not nr.is_anomaly_enabled() and nr.is_anomaly_check_nan_enabled()
+    nr.set_anomaly_enabled(True, check_nan=False)
+    assert nr.is_anomaly_enabled() and not nr.is_anomaly_check_nan_enabled()
+    nr.set_anomaly_enabled(False)
+    assert not nr.autograd.is_anomaly_enabled()

@@ -1,12 +1,22 @@
 """`nr.checkpoint`: the same values, gradients and cells as without, and less memory."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
 import neurarust_jax as nr
 from neurarust_jax import nn
-from neurarust_jax.utils.checkpoint import checkpoint, checkpoint_sequential, noop_context_fn, set_checkpoint_early_stop
+from neurarust_jax.utils.checkpoint import (
+    CheckpointPolicy,
+    SelectiveCheckpointContext,
+    checkpoint,
+    checkpoint_sequential,
+    create_selective_checkpoint_contexts,
+    noop_context_fn,
+    set_checkpoint_early_stop,
+)  # fmt: skip
 
 
 def make(dropout=0.5):
@@ -99,8 +109,8 @@ def test_policies_say_what_is_kept():
     assert sizes["None"] < sizes["['kept']"] <= sizes["everything_saveable"]
     with pytest.raises(ValueError, match="no policy 'dots'; the names are .*dots_saveable"):
         nr.checkpoint(f, x, policy="dots")
-    with pytest.raises(NotImplementedError, match="policy="):
-        nr.checkpoint(f, x, context_fn=lambda: None)
+    with pytest.raises(ValueError, match="contexts of its own"):
+        nr.checkpoint(f, x, context_fn=lambda: (nr.no_grad(), nr.no_grad()))
     with set_checkpoint_early_stop(False):
         assert len(noop_context_fn()) == 2
 
@@ -146,3 +156,28 @@ def test_operations_in_loops_keep_their_own_derivative_rules():
         x = nr.zeros(3, requires_grad=True)
         run(lambda v: (v + p).norm() + v, x).sum().backward()
         assert not x.grad.isnan().any() and not p.grad.isnan().any()
+
+
+def test_selective_contexts_say_what_is_kept():
+    w = nr.randn(8, 8, requires_grad=True)
+
+    def f(x):
+        return nr.cos(nr.sin(nr.matmul(nr.matmul(x, w), w))).sum()
+
+    def policy(context, op, *args, **kwargs):
+        assert isinstance(context, SelectiveCheckpointContext) and not context.is_recompute
+        return CheckpointPolicy.MUST_SAVE if op in (nr.matmul, nr.sin) else CheckpointPolicy.PREFER_RECOMPUTE
+
+    x = nr.randn(8, 8)
+    (wanted,) = nr.autograd.grad(f(x), w)
+    sizes = []
+    for kept in (None, [nr.matmul], policy):
+        options = {} if kept is None else {"context_fn": functools.partial(create_selective_checkpoint_contexts, kept)}
+        sizes.append(held_bytes(nr.checkpoint(f, x, use_reentrant=False, **options)))
+        (gradient,) = nr.autograd.grad(nr.checkpoint(f, x, **options), w)
+        np.testing.assert_allclose(gradient.numpy(), wanted.numpy(), rtol=1e-5)
+    assert sizes[0] < sizes[1] < sizes[2]
+    with pytest.raises(ValueError, match="Expected op in `op_list` to be an operation"):
+        create_selective_checkpoint_contexts([np.sin])
+    with pytest.raises(TypeError, match="either a function or a list"):
+        create_selective_checkpoint_contexts(3)

@@ -133,3 +133,34 @@ def test_rules_that_do_not_fit_are_explained(rules, error, text):
         f.defvjp(*rules)
     with pytest.raises(error, match=text):
         nr.grad(lambda x: f(x).sum())(X)
+
+
+def test_a_parameter_around_the_function_is_named_and_not_passed_over():
+    p, x = nn.Parameter(nr.ones(2)), X.detach().requires_grad_()
+    captured = nr.ones(2, requires_grad=True)
+    for around in (p, captured):
+        f = nr.custom_vjp((lambda x: x * p) if around is p else (lambda x: x * captured))
+        f.defvjp(lambda x: (x * 1, None), lambda _, g: (g * 7,))
+        with pytest.raises(RuntimeError, match="Make it an argument of the function, or write .detach"):
+            f(x).sum().backward()
+        with pytest.raises(RuntimeError, match="Make it an argument of the function"):
+            nr.jit(lambda x: f(x).sum().backward())(x)  # noqa: B023
+        assert nr.autograd.grad(f(x).sum(), x)[0].tolist() == [7, 7]
+        assert nr.grad(lambda x: f(x).sum())(X).detach().tolist() == [7, 7]  # noqa: B023
+    with pytest.raises(RuntimeError, match="Make it an argument of the function"):
+        nr.grad(lambda w: nr.func.functional_call(Applied(f), {"w": w}, (X,)).sum())(nr.ones(2))
+    g = nr.custom_jvp(lambda x: x * p.detach())
+    g.defjvp(lambda primals, tangents: (primals[0], 3 * tangents[0]))
+    g(x).sum().backward()
+    assert x.grad.tolist() == [3, 3]
+
+
+class Applied(nn.Module):
+    def __init__(self, f):
+        super().__init__()
+        self.w = nn.Parameter(nr.ones(2))
+        self.f = nr.custom_vjp(lambda x: x * self.w)
+        self.f.defvjp(lambda x: (x * 1, None), lambda _, g: (g,))
+
+    def forward(self, x):
+        return self.f(x)

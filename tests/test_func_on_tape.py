@@ -207,3 +207,11 @@ def test_aux_may_hold_what_is_no_tensor():
     x = nr.tensor(X, requires_grad=True)
     gradient, aux = nr.grad(lambda x: ((x**2).sum(), {"name": "loss", "n": 3, "y": x * 2}), has_aux=True)(x)
     assert gradient.requires_grad and aux["name"] == "loss" and aux["n"] == 3 and aux["y"].requires_grad
+
+
+def test_parameters_made_inside_the_function_are_its_own():
+    def f(x):
+        return (nn.Linear(4, 1)(x) * nr.tensor(2.0, requires_grad=True)).sum()
+
+    gradient = nr.grad(f)(nr.tensor(X))
+    assert tuple(gradient.shape) == (3, 4) and not gradient.requires_grad

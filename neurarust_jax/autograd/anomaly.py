@@ -27,7 +27,7 @@ from ..errors import AnomalyError
 from ..tensor import Tensor
 from .graph import Regime, mode, on_regime_change, set_regime
 
-__all__ = ["anomaly_mode", "detect_anomaly", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_detect_anomaly"]
+__all__ = ["anomaly_mode", "detect_anomaly", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_anomaly_enabled", "set_detect_anomaly"]
 
 
 class Checks(NamedTuple):
@@ -258,6 +258,16 @@ class set_detect_anomaly:  # noqa: N801 (PyTorch's name)
     def __exit__(self, *exception: Any) -> None:
         _set(self.before)
         _finish(exception[0] is None)
+
+
+def set_anomaly_enabled(mode: bool, check_nan: bool = True) -> None:
+    """Switch the search for NaN and infinity on or off in this thread, as `set_detect_anomaly` does.
+
+    Args:
+        mode: whether to look.
+        check_nan: whether to look for NaN, and for infinities. Default: `True`.
+    """
+    _set(Checks(bool(check_nan), bool(check_nan)) if mode else None)
 
 
 class detect_anomaly:  # noqa: N801 (PyTorch's name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,18 +11,17 @@ import jax
 from jax.ad_checkpoint import checkpoint_name as jax_checkpoint_name
 
 from ..dispatch import Kernel, call
-from ..errors import ArgumentError, ArgumentTypeError, UnsupportedError
+from ..errors import ArgumentError, ArgumentTypeError
 from ..tensor import Tensor, wrap
 from .closure import Closure, Inputs, eagerly, is_traced, run, write
 from .jit import _join, _split
+from .selective import keep_marked, marking, selection_of
 
 __all__ = ["checkpoint", "checkpoint_name", "checkpoint_sequential", "noop_context_fn", "remat"]
 
 
 def noop_context_fn() -> tuple[Any, Any]:
     """PyTorch's default for `context_fn`: two contexts that do nothing."""
-    import contextlib
-
     return contextlib.nullcontext(), contextlib.nullcontext()
 
 
@@ -39,7 +39,7 @@ def checkpoint(
         policy: which values to keep all the same: the name of one of `jax.checkpoint_policies` (``"dots_saveable"``, ``"dots_with_no_batch_dims_saveable"``, ...), such a policy, or
             a list of names that `checkpoint_name` gave to values. Default: none.
         use_reentrant, preserve_rng_state, determinism_check, debug, early_stop: accepted and without effect: randomness is always preserved.
-        context_fn: not supported, write `policy`.
+        context_fn: PyTorch's way to say what is kept: ``functools.partial(create_selective_checkpoint_contexts, [nr.matmul])``, see there.
 
     Returns:
         What the function returns.
@@ -53,9 +53,10 @@ def checkpoint(
     """
     if not callable(function):
         raise ArgumentTypeError(f"checkpoint takes a function or a Module, got {type(function).__name__}")
-    if context_fn is not noop_context_fn:
-        raise UnsupportedError("checkpoint: context_fn is not supported; say by policy= which values to keep, e.g. policy='dots_saveable' or names given by nr.func.checkpoint_name")
-    fixed, operands = (_policy(policy),), (args, kwargs)
+    selection = None if context_fn is noop_context_fn else selection_of(context_fn())
+    if selection is not None and policy is not None:
+        raise ArgumentError("checkpoint: got policy and context_fn, which both say what is kept; give one of them")
+    fixed, operands = (_policy(policy), selection), (args, kwargs)
     if is_traced((function,), operands):
         return _checkpointed((function,), fixed, operands)
     return eagerly(_checkpointed, (function,), fixed, operands)
@@ -104,14 +105,16 @@ def _saving(names: tuple[str, ...]) -> Any:
 
 
 def _checkpointed(functions: Sequence[Callable], fixed: tuple, operands: tuple[tuple, dict[str, Any]]) -> Any:
-    (function,), (policy,), (args, kwargs) = functions, fixed, operands
+    (function,), (policy, selection), (args, kwargs) = functions, fixed, operands
     structure, marks, leaves = _split(args, kwargs)
 
     def of_leaves(*inside: Any) -> Any:
         args, kwargs = _join(structure, marks, inside)
         return function(*args, **kwargs)
 
-    closure = Closure("checkpoint", of_leaves, leaves, [function, args, kwargs])
+    with contextlib.nullcontext() if selection is None else marking(selection):
+        closure = Closure("checkpoint", of_leaves, leaves, [function, args, kwargs])
+    policy = policy if selection is None else keep_marked
     written = [c for c, aval in closure.writes.items() if aval is not None]
     inputs = Inputs(list(closure.reads), closure.captured, leaves)
 
@@ -141,7 +144,7 @@ def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentra
         What the last function returns.
     """
     preserve = kwargs.pop("preserve_rng_state", True)
-    unexpected = set(kwargs) - {"policy"}
+    unexpected = set(kwargs) - {"policy", "context_fn", "determinism_check", "debug", "early_stop"}
     if unexpected:
         raise ArgumentError(f"Unexpected keyword arguments: {','.join(sorted(unexpected))}")
     parts = list(functions.children()) if hasattr(functions, "children") else list(functions)

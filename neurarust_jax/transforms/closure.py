@@ -15,8 +15,8 @@ import jax.numpy as jnp
 
 from .. import dtypes
 from ..autograd.engine import can_be_walked, graph_behind
-from ..autograd.graph import Node, deferred, mode
-from ..cells import Cell, Leaf, StateTrace, current_trace
+from ..autograd.graph import deferred, mode
+from ..cells import Cell, Leaf, StateTrace, current_trace, next_in_sequence
 from ..dispatch import Kernel, call
 from ..errors import ArgumentTypeError, AutogradError
 from ..generator import default_generator
@@ -132,7 +132,7 @@ class Closure:
             stand_ins = [_inside(value, True) for value in captured]
             inside = [_inside(v, self._follows(x)) if isinstance(x, Tensor) else v for x, v in zip(self.operands, values, strict=True)]
             known = {s._node for s in stand_ins}
-            started = Node(None, (), (), (), None, 0, True).sequence
+            started = next_in_sequence()
             with StateTrace({c: self._as_inside(c, v, known) for c, v in zip(candidates, cells, strict=True)}) as trace, substituted(self.captured, stand_ins):
                 with jax.enable_x64(self.caller_x64), deferred():
                     self.outputs = Outputs(self.function(*inside), self.name)
@@ -176,7 +176,7 @@ class Closure:
                 found.add(own[source])
             elif source in known:
                 found.add(-1)
-            elif (isinstance(source, Leaf) and not source.traced) or (isinstance(source, Node) and source.sequence < started):
+            elif source.sequence < started and not (isinstance(source, Leaf) and source.traced):
                 raise AutogradError(
                     f"{self.name}: a gradient would flow to a tensor from outside that is neither an operand, nor a variable of the function, nor a cell. Pass that tensor as an "
                     "operand, or make it a Parameter."

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..autograd.graph import deferred
-from ..cells import StateTrace
+from ..autograd.graph import Node, deferred, mode
+from ..cells import Cell, Leaf, StateTrace, current_trace
+from ..dispatch import Kernel, call, edges_of
 from ..errors import ArgumentError, ArgumentTypeError, AutogradError
-from ..parameter import CellTensor
+from ..parameter import CellTensor, Parameter
 from ..tensor import Tensor, wrap
 from .closure import Closure, Inputs, Outputs, eagerly, is_traced, run, write
+from .environment import Environment, cells_around
 from .jit import _join, _opaque, _split
 from .lift import is_tensor, value_of
 
@@ -43,7 +46,13 @@ class _Custom:
         if kwargs:
             args = _positional(self.fun, args, kwargs)
         args = jax.tree.map(_as_operand, args, is_leaf=_opaque)
-        return _called(functions, fixed, args) if is_traced(functions, args) else eagerly(_called, functions, fixed, args)
+        if is_traced(functions, args):
+            return _called(functions, (*fixed, False), args)[0]
+        returned, reached = eagerly(_called, functions, (*fixed, True), args)
+        if reached is None or not mode.grad:
+            return returned
+        refusing = _refusing(self.__name__, [*reached.cells, *(t for t in Environment(functions).tensors if t._node is not None)])
+        return jax.tree.map(lambda y: call(_TIED, (y, refusing)) if is_tensor(y) and y._node is not None else y, returned, is_leaf=is_tensor)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -68,31 +77,109 @@ def _positional(function: Callable, args: tuple, kwargs: dict[str, Any]) -> tupl
     return bound.args
 
 
-def _called(functions: Sequence[Callable], fixed: tuple, args: tuple) -> Any:
-    """The call as one operation whose derivative is the user's."""
-    kind, name, nondiff = fixed
+def _called(functions: Sequence[Callable], fixed: tuple, args: tuple) -> tuple[Any, _Reached | None]:
+    """(the call as one operation whose derivative is the user's; the cells around it that have a gradient which the rule does not give, if there are any)"""
+    kind, name, nondiff, eager = fixed
     structure, marks, leaves = _split(args, {})
-    closure = Closure(name, lambda *inside: functions[0](*_join(structure, marks, inside)[0]), leaves, [functions[0], args])
-    call = _Call(name, functions, nondiff, closure, structure, marks, leaves)
+    with _watched([functions[0], args]):
+        closure = Closure(name, lambda *inside: functions[0](*_join(structure, marks, inside)[0]), leaves, [functions[0], args])
+    one = _Call(name, functions, nondiff, closure, structure, marks, leaves)
     written = [c for c, aval in closure.writes.items() if aval is not None]
-    inputs = Inputs(list(closure.reads), [], leaves)
+    around: list[Any] = [*closure.reads, *closure.captured]
+    reaches = any(closure.flags([False] * len(leaves))[0])  # whether a gradient would flow to something around the function
+    recorded = reaches and any(isinstance(x, Tensor) and x._node is not None for x in around)
+    refusing = [_refusing(name, around)] if recorded and not eager else []
+    inputs = _Separate(list(closure.reads), closure.captured, [*leaves, *refusing])
+    count = len(around)
 
     def primal(cells: list[Any], values: list[Any]) -> tuple[list[Any], list[Any]]:
-        outputs, new = closure(dict(zip(inputs.cells, cells, strict=True)), {t: t._value for t in closure.captured}, values)
+        given, captured, operands = inputs.split([*cells, *values])
+        outputs, new = closure(given, captured, operands)
         return outputs, [new[c] for c in written]
 
-    differentiable = kind._derive(primal, call)
+    differentiable = kind._derive(primal, one)
+    guard = _guard(name) if reaches and not eager else jax.lax.stop_gradient
 
     def pure(*values: Any) -> tuple:
-        count = len(inputs.cells)
-        outputs, new = differentiable([jax.lax.stop_gradient(v) for v in values[:count]], list(values[count:]))
+        outputs, new = differentiable([guard(v) if v.dtype.kind in "fcV" else v for v in values[:count]], list(values[count : count + len(leaves)]))
         return *outputs, *new
 
-    needs = any(isinstance(x, Tensor) and x._node is not None for x in leaves)
+    needs = recorded or any(isinstance(x, Tensor) and x._node is not None for x in leaves)
     flags = [needs and np.dtype(aval.dtype).kind in "fcV" for aval in closure.outputs.avals]
     results = run(name, pure, inputs, [*flags, *([False] * len(written))])
     write(written, results[len(flags) :])
-    return closure.outputs.unpack(results[: len(flags)])
+    return closure.outputs.unpack(results[: len(flags)]), _Reached(list(closure.reads)) if recorded else None
+
+
+class _Reached:
+    """Cells that gradients would flow to."""
+
+    def __init__(self, cells: list[Cell]):
+        self.cells = cells
+
+
+_TIED = Kernel("custom_rule", lambda output, refusing: output, linear=True)
+
+
+@contextlib.contextmanager
+def _watched(around: Sequence[Any]) -> Iterator[None]:
+    """For the duration of a `with` block parameters to which JAX may differentiate, those of a `functional_call`, are followed as if they required grad."""
+    cells = [c for c in cells_around(around) if isinstance(c, Parameter) and c._node is None and isinstance(c._value, jax.core.Tracer)]
+    for cell in cells:
+        cell.__dict__["_node"] = Leaf(traced=True)
+    try:
+        yield
+    finally:
+        for cell in cells:
+            cell.__dict__["_node"] = None
+
+
+class _Separate(Inputs):
+    """Inputs of which cells and captured tensors are no part of the graph: a rule gives gradients to arguments only."""
+
+    def tensors(self) -> list[Any]:
+        """All, as the tape takes them."""
+        outer = [*(c if isinstance(c, CellTensor) else c._read() for c in self.cells), *self.captured]
+        return [*(wrap(value_of(x)) for x in outer), *self.operands]
+
+
+def _refusal(name: str) -> AutogradError:
+    return AutogradError(
+        f"{name}: a gradient would flow to a parameter or tensor that the function takes from around it, and its own rule gives gradients to its arguments only. Make it an "
+        "argument of the function, or write .detach() where the function uses it."
+    )
+
+
+class _Refusing(Node):
+    """The node between a function with its own rule and the parameters around it, to which the rule gives no gradient."""
+
+    __slots__ = ()
+
+    def name(self) -> str:
+        return "ClosedOverBackward0"
+
+
+def _refusing(name: str, around: Sequence[Any]) -> Tensor:
+    """A further operand, empty, from which a backward pass reaches parameters around the function, and says that it cannot."""
+
+    def refuse(arrived: Any) -> Any:
+        raise _refusal(name)
+
+    positions, edges = edges_of(around)
+    tensor = wrap(np.zeros(0, np.float32))
+    tensor._node = _Refusing(None, (), positions, edges, refuse, 1, current_trace() is not None)
+    return tensor
+
+
+def _guard(name: str) -> Callable:
+    """The identity, which JAX's own derivatives do not pass."""
+    guarded = jax.custom_vjp(lambda x: x)
+
+    def refuse(_: None, cotangent: Any) -> Any:
+        raise _refusal(name)
+
+    guarded.defvjp(lambda x: (x, None), refuse)
+    return guarded
 
 
 class _Call:
@@ -187,7 +274,8 @@ class custom_jvp(_Custom):  # noqa: N801 (JAX's name)
     """A function whose derivative in forward mode is given; that in reverse mode follows from it.
 
     Args:
-        fun: a function of tensors, arrays, modules or pytrees of them. Parameters and other tensors that it takes from around it count as constants.
+        fun: a function of tensors, arrays, modules or pytrees of them. Its rule gives them their gradients; a parameter or tensor that it takes from around it
+            gets none, and a backward pass that would reach one raises.
         nondiff_argnums: numbers of arguments that have no derivative; the rule gets them first.
 
     Examples:
@@ -255,7 +343,8 @@ class custom_vjp(_Custom):  # noqa: N801 (JAX's name)
     """A function whose gradient is given.
 
     Args:
-        fun: a function of tensors, arrays, modules or pytrees of them. Parameters and other tensors that it takes from around it count as constants.
+        fun: a function of tensors, arrays, modules or pytrees of them. Its rule gives them their gradients; a parameter or tensor that it takes from around it
+            gets none, and a backward pass that would reach one raises.
         nondiff_argnums: numbers of arguments that have no gradient; `bwd` gets them first.
 
     Examples:

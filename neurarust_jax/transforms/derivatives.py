@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import dtypes
+from ..cells import next_in_sequence
 from ..errors import ArgumentError, AutogradError, ShapeError
 from ..tensor import Tensor
 from .lift import Lifted, Packing, explained, is_tensor, originals, value_of
@@ -73,6 +74,7 @@ class _Pure:
         self.lifted = Lifted(func)
         self.split, self.named, self.has_aux, self.reached = split, named, has_aux, reached
         self.output = self.aux = Packing(None)
+        self.started = next_in_sequence()
 
     def __call__(self, leaves: Any) -> tuple[list[Any], tuple[list[Any], list[Any]]]:
         arguments = self.split.join(leaves)
@@ -84,7 +86,7 @@ class _Pure:
 
     def finish(self, aux: list[Any], written: list[Any]) -> Any:
         """Put the new values into the cells, and give back aux."""
-        note_places([*self.output.places, *self.aux.places], self.reached)
+        note_places([*self.output.places, *self.aux.places], self.reached, self.started)
         self.lifted.write(written)
         return Packed(self.aux.form, aux)
 

@@ -64,6 +64,8 @@ class Environment:
             return list(x)
         if isinstance(x, dict) and len(x) < _LONGEST and all(isinstance(k, str | int) for k in x):
             return [part for item in x.items() for part in item]
+        if "__wrapped__" in getattr(x, "__dict__", ()) and not isinstance(x, type):  # a function that was compiled or given its own derivative
+            return [_Code(_Same(x)), *(part for part in vars(x).values() if isinstance(part, types.FunctionType | types.MethodType | functools.partial))]
         if depth <= 2 and type(x).__module__.partition(".")[0] not in ("builtins", *_OWN_ROOMS) and hasattr(x, "__dict__"):
             return [_Code(_Same(x)), *(part for item in vars(x).items() for part in item)]
         return None

@@ -25,7 +25,7 @@ from .. import dtypes, parameter
 from ..autograd.anomaly import CheckedKernel, checked_program
 from ..autograd.engine import backward, can_be_walked, graph_behind
 from ..autograd.graph import Node, _ModeSwitch, deferred, mode, under_regime
-from ..cells import Cell, Leaf, StateTrace, current_trace, donatable
+from ..cells import Cell, Leaf, StateTrace, current_trace, donatable, next_in_sequence
 from ..dispatch import Kernel, edges_of, record
 from ..errors import ArgumentTypeError, AutogradError, TracedValueError
 from ..generator import Generator, default_generator
@@ -216,7 +216,7 @@ class _Program:
             leaf_cells.append(cell)
         trace = StateTrace(values)
         arguments, named = _join(self.structure, self.marks, inside)
-        started = Node(None, (), (), (), None, 0, True).sequence
+        started = next_in_sequence()
         # the caller's own jnp code runs as it would outside, and the mode is that of the call, also when a backward pass traces again
         deferring = deferred(self.records or self.owner.module is not None)
         with trace, jax.enable_x64(self.owner.caller_x64), _ModeSwitch(self.grad), under_regime(self.regime), deferring:
@@ -262,7 +262,7 @@ class _Program:
         """Raise if gradients of an output would have to flow to a tensor that is neither an argument nor a cell: it is fixed in the program."""
         known = {*leaf_cells, *(c._node for c in trace.read_cells if isinstance(c, CellTensor))}
         for source in graph_behind(node):
-            if source not in known and (isinstance(source, Leaf) and not source.traced or isinstance(source, Node) and source.sequence < started):
+            if source not in known and source.sequence < started and not (isinstance(source, Leaf) and source.traced):
                 raise AutogradError(
                     "a function under nr.jit returns a tensor whose gradient would flow to a tensor from outside that is no argument, and what is no argument is fixed in the "
                     "program. Pass that tensor as an argument, or make it a Parameter."

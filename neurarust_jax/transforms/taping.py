@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from .. import dtypes
+from ..autograd.engine import graph_behind
 from ..autograd.graph import mode
 from ..cells import Cell
 from ..dispatch import Kernel, call
@@ -143,11 +144,17 @@ def taped(name: str, transformed: Callable) -> Callable:
     return recorded
 
 
-def note_places(places: Places, reached: Places | None) -> None:
-    """Tell where in the graph what the transformed function gave stands; if the call is not recorded and it should be, raise."""
+def note_places(places: Places, reached: Places | None, started: int) -> None:
+    """Tell where in the graph what the transformed function gave stands; if the call is not recorded and it should be, raise.
+
+    Args:
+        places: where it stands.
+        reached: the list to tell it to.
+        started: when the function was called: what a gradient reaches that is older stands outside of it.
+    """
     if reached is not None:
         reached += places
-    elif mode.grad and places:
+    elif mode.grad and any(source.sequence < started for node, _ in places for source in graph_behind(node)):
         raise MissedError
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import dtypes
-from ..cells import Cell, StateTrace, write_all
+from ..cells import Cell, StateTrace, next_in_sequence, write_all
 from ..errors import ArgumentError, TracedValueError
 from ..generator import Generator
 from ..tensor import Tensor
@@ -106,6 +106,7 @@ def vmap(func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = 
         return transformed_whole(reached, packing, leaves, axes, size)
 
     def transformed_whole(reached: Places | None, packing: Packing, leaves: list[Any], axes: list[Any], size: int) -> Any:
+        started = next_in_sequence()
         cells: list[Cell] = []
         outputs: list[Packing] = []
         mapped = [i for i, axis in enumerate(axes) if axis is not None]
@@ -126,7 +127,7 @@ def vmap(func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = 
         with dtypes.x64():
             examples = jnp.arange(size, dtype=np.uint32)
             values, written = _with_output_axes(one, out_dims, mapped, axes, outputs)(examples, *(leaves[i] for i in mapped))
-        note_places(outputs[0].places, reached)
+        note_places(outputs[0].places, reached, started)
         write_all(cells, written)
         return outputs[0].unpack(values)
 

@@ -1,8 +1,12 @@
 """PyTorch's `torch.utils.checkpoint`, by its names."""
 
 from ..transforms.checkpoint import checkpoint, checkpoint_sequential, noop_context_fn
+from ..transforms.selective import CheckpointPolicy, SelectiveCheckpointContext, create_selective_checkpoint_contexts
 
-__all__ = ["checkpoint", "checkpoint_sequential", "noop_context_fn", "set_checkpoint_debug_enabled", "set_checkpoint_early_stop"]
+__all__ = [
+    "CheckpointPolicy", "SelectiveCheckpointContext", "checkpoint", "checkpoint_sequential", "create_selective_checkpoint_contexts", "noop_context_fn",
+    "set_checkpoint_debug_enabled", "set_checkpoint_early_stop",
+]  # fmt: skip
 
 
 class set_checkpoint_early_stop:  # noqa: N801 (PyTorch's name)
