@@ -100,6 +100,17 @@ def test_recompilations_are_logged_on_request(caplog):
     assert "argument 'n' was" in caplog.records[0].getMessage()
 
 
+def test_constructs_that_are_traced_again_for_their_form_are_no_recompilation(caplog):
+    model = nn.Linear(3, 3)
+    looped = nr.jit(lambda xs: nr.scan(lambda c, x: (model(x) + c, None), nr.zeros(3), xs)[0].sum())
+    with caplog.at_level(logging.INFO), nr.debug.log_recompiles():
+        for _ in range(2):
+            looped(nr.ones(2, 3)).backward()
+        nr.checkpoint(model, nr.ones(3)).sum().backward()
+        nr.grad(lambda x: looped(x))(nr.ones(2, 3)).sum().backward()
+    assert not caplog.records
+
+
 # --- programs --------------------------------------------------------------------------------------------------------
 
 

@@ -189,6 +189,7 @@ class _Program:
         self.shapes: list[Any] = []  # of its inputs, for each time it was traced
         self._compile()
         self.first_trace: Any = None  # until it is compiled
+        self.traces_anew = False  # whether the trace that compiles it is a second one of the same call
 
     def _compile(self) -> None:
         pure = functools.partial(self._pure)
@@ -271,8 +272,9 @@ class _Program:
     def _pure(self, changing: list[Any], reading: list[Any], leaves: list[Any]) -> _Result:
         """What JAX compiles. The first time it repeats the trace that discovered the cells; for other shapes it runs the function anew."""
         known = dict(zip((*self.changing, *self.reading), (*changing, *reading), strict=True))
-        if self.first_trace is None:
+        if self.first_trace is None and not self.traces_anew:
             retraces.note(self.owner, retraces.of_other_shapes(self, changing, reading, leaves))
+        self.traces_anew = False
         self.shapes.append(retraces.shapes_of((*changing, *reading, *leaves)))
         if self.first_trace is not None:
             (jaxpr, cells, tree), self.first_trace = self.first_trace, None
@@ -321,7 +323,7 @@ class _Program:
         cells = [c for c, v in zip(candidates, values, strict=True) if v is not None]
         self.first_trace = (jaxpr, cells, jax.tree.structure(shapes))
         if self.records and mode.constructs != constructs:
-            self.first_trace = None  # trace again, in the form that JAX differentiates
+            self.first_trace, self.traces_anew = None, True  # trace again, in the form that JAX differentiates
 
     def _depend_on(self, trace: StateTrace) -> None:
         modules = dict.fromkeys((*(m for m, _ in self.modules), *trace.modules, *self.owner._modules_around(_join(self.structure, self.marks, itertools.repeat(None)))))
