@@ -46,15 +46,17 @@ class Kernel:
         linear: its backward pass reads no floating-point input.
         keeps_vjp: its forward pass is too dear to be computed again in the backward pass.
         fixed: the static arguments, by name.
+        tensors: which of the first two arguments may not be Python numbers: `"both"`, `"first"`, `"one"` of the two, or `""` for none.
         variants: kernels made from this one, by what asked for them: those that convert their inputs first, under `amp.autocast`.
     """
 
-    __slots__ = ("name", "function", "run", "linear", "keeps_vjp", "fixed", "variants", "_vjps", "_recorded")
+    __slots__ = ("name", "function", "run", "linear", "keeps_vjp", "fixed", "tensors", "variants", "_vjps", "_recorded")
 
     def __init__(self, name: str, function: Callable, linear: bool = False, keeps_vjp: bool = False, fixed: dict[str, Any] | None = None):
         self.name = name
         self.function = function
         self.fixed = fixed or {}
+        self.tensors = ""
         self.variants: dict[Any, Kernel] = {}
         self.run = jax.jit(function, inline=True)
         self.linear = linear
@@ -127,7 +129,8 @@ def _conjugate(x: Any) -> Any:
 
 # --- the call ------------------------------------------------------------------------------------------------------
 
-_READY: set[type] = {type(None), bool, int, float, complex}  # argument types that go to the compiled function as they are
+_NUMBERS: set[type] = {bool, int, float, complex}
+_READY: set[type] = {type(None)}  # argument types that go to the compiled function as they are, besides Python numbers
 _CONCRETE: set[type] = set()  # types of arrays that hold values, found as they appear: JAX names none publicly
 
 
@@ -158,17 +161,22 @@ def run_kernel(kernel: Kernel, values: Sequence[Any]) -> Any:
 def call(kernel: Kernel, arguments: Sequence[Any]) -> Any:
     """Run a kernel on tensors, arrays and numbers: eagerly, recorded or traced, as they demand."""
     values = []
-    recording = False
+    recording = numbers = False
     for argument in arguments:
         kind = type(argument)
         if kind is Tensor or isinstance(argument, Tensor):
             values.append(argument._value)
             if argument._node is not None:
                 recording = True
+        elif kind in _NUMBERS:
+            values.append(argument)
+            numbers = True
         elif kind in _READY:
             values.append(argument)
         else:
             values.append(_convert(argument))
+    if numbers and kernel.tensors:
+        _refuse_numbers(kernel, arguments)
     if recording and mode.grad:
         return _call_recorded(kernel, arguments, values)
     if listener is not None:
@@ -187,6 +195,20 @@ def call(kernel: Kernel, arguments: Sequence[Any]) -> Any:
 
 
 _new = object.__new__
+
+
+def _refuse_numbers(kernel: Kernel, arguments: Sequence[Any]) -> None:
+    """Raise PyTorch's error if numbers stand where it takes tensors."""
+    names, function = OPS[kernel.name].traced, kernel.name.lstrip("_")
+    if kernel.tensors == "one":
+        if all(type(argument) in _NUMBERS for argument in arguments[:2]):
+            given = ", ".join(type(argument).__name__ for argument in arguments[:2])
+            raise ArgumentTypeError(f"{function}() takes at least one tensor, got ({given}); write nr.tensor(x)")
+        return
+    for position, argument in enumerate(arguments[: 1 if kernel.tensors == "first" else 2]):
+        if type(argument) in _NUMBERS:
+            what = f"{function}(): argument {names[position].name!r} (position {position + 1})"
+            raise ArgumentTypeError(f"{what} must be Tensor, not {type(argument).__name__}; write nr.tensor({argument})")
 
 
 def _wrap_outputs(output: Any) -> Any:
@@ -269,6 +291,7 @@ class Op:
         function: the pure function it was defined by.
         public: the function that users call.
         traced, static: names of its arguments.
+        tensors: which of the first two arguments may not be Python numbers, see `Kernel`.
         methods: names under which it is a method of `Tensor`.
     """
 
@@ -282,6 +305,7 @@ class Op:
         self.keeps_vjp = keeps_vjp
         self.kernels: dict[Any, Kernel] = {}
         self.methods: tuple[str, ...] = ()
+        self.tensors = ""
         self.public: Callable = _public_function(self)
         self._others: dict[Any, dict[Any, Kernel]] = {}  # kernels for other settings of the whole program
         self._compiled_for = dtypes._fixed
@@ -327,6 +351,7 @@ class Op:
             fixed = {p.name: v for p, v in zip(self.static, values, strict=True)}
             counts = lengths[len([p for p in self.static if p.kind == "number"]) :]
             found = Kernel(self.name, _pure(self, fixed, counts), self.linear, self.keeps_vjp, fixed)
+            found.tensors = self.tensors
             self.kernels[usual] = found
         return found
 
@@ -523,8 +548,9 @@ def _named(op: Op, named: dict[str, Any], values: Sequence[Any]) -> list[Any]:
 
 
 def op(
-    function: Callable | None = None, *, name: str | None = None, method: bool | str | Sequence[str] = True, linear: bool = False, keeps_vjp: bool = False
-) -> Any:
+    function: Callable | None = None, *, name: str | None = None, method: bool | str | Sequence[str] = True, linear: bool = False, keeps_vjp: bool = False,
+    tensors: str = "",
+) -> Any:  # fmt: skip
     """Make a public function of a pure one over `jax.numpy`.
 
     Args:
@@ -533,6 +559,7 @@ def op(
         method: whether it is a method of `Tensor` too, or under which names.
         linear: its backward pass reads no floating-point input, so that the tape need not keep them.
         keeps_vjp: its forward pass is dear: keep its residuals, rather than computing it again in the backward pass.
+        tensors: which of the first two arguments may not be Python numbers: `"both"`, `"first"`, or `"one"` of the two.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -542,8 +569,9 @@ def op(
         ...     return input * 3
     """
     if function is None:
-        return functools.partial(op, name=name, method=method, linear=linear, keeps_vjp=keeps_vjp)
+        return functools.partial(op, name=name, method=method, linear=linear, keeps_vjp=keeps_vjp, tensors=tensors)
     made = Op(name or function.__name__, function, linear, keeps_vjp)
+    made.tensors = tensors
     if method:
         made.methods = (made.name,) if method is True else (method,) if isinstance(method, str) else tuple(method)
         for method_name in made.methods:

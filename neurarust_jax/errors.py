@@ -119,8 +119,8 @@ class IndexTensorError(IndexOutOfRangeError, RuntimeError):
     """An index tensor does not fit the dimension that it indexes, by its values or its shape: PyTorch raises `IndexError` or `RuntimeError` by function."""
 
 
-class ArgumentError(NeuraRustError, ValueError):
-    """An argument has a value that the function does not take."""
+class ArgumentError(NeuraRustError, ValueError, RuntimeError):
+    """An argument has a value that the function does not take: PyTorch raises `ValueError` or `RuntimeError` by function."""
 
 
 class ArgumentTypeError(NeuraRustError, TypeError):

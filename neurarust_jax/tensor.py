@@ -13,7 +13,7 @@ import numpy as np
 
 from . import devices, dtypes
 from .cells import Leaf
-from .errors import ArgumentTypeError, AutogradError, DLPackError, IndexOutOfRangeError, TracedValueError, writes_into_a_tensor
+from .errors import ArgumentError, ArgumentTypeError, AutogradError, DLPackError, IndexOutOfRangeError, TracedValueError, writes_into_a_tensor
 from .layouts import strided
 
 if TYPE_CHECKING:
@@ -524,8 +524,14 @@ def _from_python(data: Any, target: np.dtype | None) -> Any:
     if target is None:
         target = arrays[0].dtype if arrays else _python_dtype(kinds)
     try:
-        return np.array(plain, dtype=target)
-    except (ValueError, TypeError, OverflowError) as error:
+        with np.errstate(over="ignore"):  # a float that is too large becomes infinite
+            return np.array(plain, dtype=target)
+    except OverflowError as error:
+        whole = np.array(plain)
+        if target.kind == "u" and whole.dtype.kind == "i" and np.abs(whole).max() <= np.iinfo(target).max:  # -1 is the greatest number, as in C
+            return whole.astype(target)
+        raise ArgumentError(f"value cannot be converted to type {target} without overflow: {type(data).__name__} {_shorten(data)}") from error
+    except (ValueError, TypeError) as error:
         raise ArgumentTypeError(f"cannot make a tensor of {target} from {type(data).__name__} {_shorten(data)}: {error}") from error
 
 

@@ -67,7 +67,7 @@ def _parts(function: str, a: Array, b: Array, names: tuple[str, str]) -> tuple[A
     return a, b
 
 
-@op(method=False, linear=True)
+@op(method=False, linear=True, tensors="both")
 def complex(real: Array, imag: Array) -> Array:
     """The complex numbers of these real and imaginary parts.
 
@@ -78,7 +78,7 @@ def complex(real: Array, imag: Array) -> Array:
     return lax.complex(*jnp.broadcast_arrays(*_parts("complex", real, imag, ("real", "imag"))))
 
 
-@op(method=False)
+@op(method=False, tensors="both")
 def polar(abs: Array, angle: Array) -> Array:
     """The complex numbers of this absolute value and angle: ``abs * cos(angle) + i abs * sin(angle)``.
 

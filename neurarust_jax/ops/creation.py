@@ -1,5 +1,6 @@
 """Making tensors: from data, filled, counted, and like another tensor."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -257,6 +258,9 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, layout: Any = None, d
         device: where to put it. Default: JAX's default device.
         requires_grad: whether gradients are accumulated in `.grad`.
 
+    Raises:
+        RuntimeError: the dtype does not hold a number of that size.
+
     Examples:
         >>> import neurarust_jax as nr
         >>> nr.full((2,), True)
@@ -264,7 +268,23 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, layout: Any = None, d
     """
     _only("full", named, "", None)
     chosen = dtypes.from_numpy(dtypes.result_numpy_dtype(fill_value)) if dtype is None else dtypes.as_dtype(dtype)
+    _check_range(fill_value, chosen)
     return finish(_filled(fill_value, size_of((size,)), chosen), device, requires_grad)
+
+
+def _check_range(value: Any, dtype: dtypes.dtype) -> None:
+    """Raise PyTorch's error if a Python number is too large for the dtype; a negative one wraps in an unsigned dtype."""
+    if type(value) not in (int, float, complex) or dtype.dtype.kind == "b":
+        return
+    if type(value) is complex:
+        fits = dtype.is_complex or not value.imag
+    elif dtype.is_floating_point or dtype.is_complex:
+        fits = not math.isfinite(value) or abs(value) <= float(jnp.finfo(dtype.dtype).max)
+    else:
+        limits = jnp.iinfo(dtype.dtype)
+        fits = math.isfinite(value) and (limits.min or -limits.max) <= value <= limits.max and not (type(value) is float and limits.min == 0 > value)
+    if not fits:
+        raise ArgumentError(f"value cannot be converted to type {dtype.dtype.name} without overflow: {value}")
 
 
 def _liker(name: str, value: float, doc: str):
@@ -303,6 +323,7 @@ def full_like(
 ) -> Tensor:
     """`fill_value` in the shape, and by default the dtype, of another tensor."""
     chosen = dtypes.from_numpy(input.dtype) if dtype is None else dtypes.as_dtype(dtype)
+    _check_range(fill_value, chosen)
     return finish(_filled(fill_value, tuple(input.shape), chosen), _device_like(input, device), requires_grad)
 
 
@@ -345,6 +366,8 @@ def arange(
     chosen = inferred if dtype is None else dtypes.as_dtype(dtype)
     if step == 0:
         raise ArgumentError("step must be nonzero")
+    if any(isinstance(x, float) and not math.isfinite(x) for x in (start, end)):
+        raise ArgumentError(f"unsupported range: {start} -> {end}")
     if chosen is dtypes.int64:  # PyTorch counts whole numbers here, but not for the other integer dtypes
         start, end, step, integers = _length(start), _length(end), _length(step), True
         if step == 0:
@@ -385,7 +408,12 @@ def _linspace(start: Array | float, end: Array | float, steps: int, dtype: dtype
     return cast(jnp.trunc(numbers) if integers else numbers, dtype.dtype)
 
 
-def _spaced(start: Any, end: Any, steps: int, dtype: Any, base: float) -> Tensor:
+def _spaced(name: str, start: Any, end: Any, steps: int, dtype: Any, base: float) -> Tensor:
+    if not isinstance(steps, int) and not hasattr(steps, "__index__"):
+        raise ArgumentTypeError(f"{name}(): argument 'steps' must be int, not {type(steps).__name__}")
+    for x in (start, end):
+        if getattr(x, "ndim", 0):
+            raise ShapeError(f"{name} only supports 0-dimensional start and end tensors, but got {x.ndim} dimension(s), shape {tuple(x.shape)}")
     if steps < 0:
         raise ArgumentError("number of steps must be non-negative")
     if dtype is None:
@@ -405,14 +433,14 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, layout: Any
         steps: how many.
         dtype: Default: the default dtype.
     """
-    return finish(_spaced(start, end, steps, dtype, 0.0), device, requires_grad)
+    return finish(_spaced("linspace", start, end, steps, dtype, 0.0), device, requires_grad)
 
 
 def logspace(
     start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """`steps` powers of `base`, with exponents at equal distances from `start` to `end`."""
-    return finish(_spaced(start, end, steps, dtype, base), device, requires_grad)
+    return finish(_spaced("logspace", start, end, steps, dtype, base), device, requires_grad)
 
 
 @op(name="_eye", method=False)

@@ -57,7 +57,7 @@ def sub(input: Array | float, other: Array | float, *, alpha: Array | float = 1)
     return input - _scaled(other, alpha)
 
 
-@op(name="rsub", method=("rsub", "__rsub__"), linear=True)
+@op(name="rsub", method=("rsub", "__rsub__"), linear=True, tensors="first")
 def rsub(input: Array | float, other: Array | float, *, alpha: Array | float = 1) -> Array:
     """``other - alpha * input``, elementwise."""
     input, other = promote(input, other)
@@ -140,7 +140,7 @@ def _reverse_floor_divide(input: Array | float, other: Array | float) -> Array:
     return _floor_divide(other, input)
 
 
-@op(method=("remainder", "__mod__"))
+@op(method=("remainder", "__mod__"), tensors="one")
 def remainder(input: Array | float, other: Array | float) -> Array:
     """The remainder of division rounded down, elementwise: it has the sign of `other`, as Python's ``%``."""
     input, other = promote(input, other)
@@ -154,20 +154,20 @@ def _reverse_remainder(input: Array | float, other: Array | float) -> Array:
     return jnp.remainder(other, input)
 
 
-@op
+@op(tensors="first")
 def fmod(input: Array | float, other: Array | float) -> Array:
     """The remainder of division rounded towards zero, elementwise: it has the sign of `input`, as C's ``fmod``."""
     input, other = promote(input, other)
     return jnp.fmod(input, other)
 
 
-@op(name="pow", method=False)
+@op(name="pow", method=False, tensors="one")
 def _pow(input: Array | float, exponent: Array | float) -> Array:
     """``input ** exponent``, elementwise."""
     return _power(input, exponent)
 
 
-@op(name="_pow_by_constant", method=False)
+@op(name="_pow_by_constant", method=False, tensors="first")
 def _pow_by_constant(input: Array | float, exponent: Number) -> Array:
     """``input ** exponent`` with the exponent compiled in."""
     return _power(input, exponent)
@@ -315,7 +315,7 @@ def _comparison(name: str, function, *methods: str):
 
     compare.__doc__ = f"Whether ``input {methods[-1]} other``, elementwise, with broadcasting; a bool tensor."
     compare.__name__ = name
-    return op(compare, name=name, method=methods[:-1])
+    return op(compare, name=name, method=methods[:-1], tensors="first")
 
 
 eq = _comparison("eq", jnp.equal, "eq", "__eq__", "==")
@@ -326,7 +326,7 @@ gt = _comparison("gt", jnp.greater, "gt", "greater", "__gt__", ">")
 ge = _comparison("ge", jnp.greater_equal, "ge", "greater_equal", "__ge__", ">=")
 
 
-@op
+@op(tensors="both")
 def isclose(input: Array, other: Array, rtol: Number = 1e-05, atol: Number = 1e-08, equal_nan: bool = False) -> Array:
     """Whether ``|input - other| <= atol + rtol * |other|``, elementwise."""
     if rtol < 0 or atol < 0:
@@ -372,7 +372,7 @@ def _logical(name: str, function, symbol: str):
 
     logical.__doc__ = f"{symbol} of the operands' truth, elementwise; a bool tensor."
     logical.__name__ = name
-    return op(logical, name=name)
+    return op(logical, name=name, tensors="both")
 
 
 logical_and = _logical("logical_and", jnp.logical_and, "AND")
@@ -394,7 +394,7 @@ def _bitwise(name: str, function, *methods: str):
 
     bitwise.__doc__ = f"``input {methods[-1]} other``, bit by bit; of booleans the logical operation."
     bitwise.__name__ = name
-    return op(bitwise, name=name, method=methods[:-1])
+    return op(bitwise, name=name, method=methods[:-1], tensors="one")
 
 
 bitwise_and = _bitwise("bitwise_and", jnp.bitwise_and, "bitwise_and", "__and__", "__rand__", "&")
@@ -433,19 +433,19 @@ def isfinite(input: Array) -> Array:
 # --- selection -----------------------------------------------------------------------------------------------------
 
 
-@op(method=("maximum",))
-def maximum(input: Array, other: Array | float) -> Array:
+@op(tensors="both")
+def maximum(input: Array, other: Array) -> Array:
     """The greater of the two, elementwise; NaN if either is. Where they are equal, each gets half of the gradient."""
     return jnp.maximum(*promote(input, other))
 
 
-@op(method=("minimum",))
-def minimum(input: Array, other: Array | float) -> Array:
+@op(tensors="both")
+def minimum(input: Array, other: Array) -> Array:
     """The lesser of the two, elementwise; NaN if either is. Where they are equal, each gets half of the gradient."""
     return jnp.minimum(*promote(input, other))
 
 
-@op(method=("clamp", "clip"))
+@op(method=("clamp", "clip"), tensors="first")
 def clamp(input: Array, min: Array | float | None = None, max: Array | float | None = None) -> Array:
     """`input` with every element held between `min` and `max`. The gradient is 1 from bound to bound, bounds included.
 
@@ -579,19 +579,19 @@ erfc = _unary("erfc", lax.erfc, "The complementary error function of each elemen
 sigmoid = _unary("sigmoid", lambda x: 1 / (1 + jnp.exp(-x)) if x.dtype.kind == "c" else lax.logistic(x), "``1 / (1 + exp(-x))`` of each element.")
 
 
-@op(method=("atan2", "arctan2"))
+@op(method=("atan2", "arctan2"), tensors="both")
 def atan2(input: Array, other: Array) -> Array:
     """The angle, in radians, of the points (`other`, `input`)."""
     return jnp.arctan2(*promote_to_float(input, other))
 
 
-@op
+@op(tensors="both")
 def hypot(input: Array, other: Array) -> Array:
     """``sqrt(input ** 2 + other ** 2)``, elementwise."""
     return jnp.hypot(*promote_to_float(input, other))
 
 
-@op
+@op(tensors="both")
 def logaddexp(input: Array, other: Array) -> Array:
     """``log(exp(input) + exp(other))``, elementwise, without overflow."""
     input, other = promote_to_float(input, other)

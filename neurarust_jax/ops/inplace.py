@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..autograd.graph import mode
-from ..errors import AutogradError, writes_into_a_tensor
+from ..errors import AutogradError, DtypeError, writes_into_a_tensor
 from ..parameter import CellTensor
 from ..tensor import Tensor, attach, wrap
 from .indexing import update
@@ -118,6 +118,13 @@ def _copied(cell: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     return source.expand(cell.shape) if source.shape != cell.shape else source
 
 
+def _float_powered(cell: Tensor, exponent: Any) -> Tensor:
+    powers = cell.float_power(exponent)
+    if powers.dtype != cell.dtype:
+        raise DtypeError(f"the base given to float_power_ has dtype {cell.dtype} but the operation's result requires dtype {powers.dtype}")
+    return powers
+
+
 def _mapped(cell: Tensor, *others: Any) -> Tensor:
     """A Python function, given last, of each element of the cell and of other tensors in its shape."""
     *tensors, function = others
@@ -126,7 +133,7 @@ def _mapped(cell: Tensor, *others: Any) -> Tensor:
 
 
 _OTHERS: dict[str, Callable[..., Any]] = {
-    "zero_": _zero, "fill_": _filled, "copy_": _copied, "apply_": _mapped, "map_": _mapped, "map2_": _mapped, **FILLERS,
+    "zero_": _zero, "fill_": _filled, "copy_": _copied, "float_power_": _float_powered, "apply_": _mapped, "map_": _mapped, "map2_": _mapped, **FILLERS,
 }  # fmt: skip
 
 

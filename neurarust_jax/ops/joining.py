@@ -8,7 +8,7 @@ from jax import lax
 
 from .. import dtypes
 from ..dispatch import Array, op
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, ArgumentTypeError, ShapeError
 from ..tensor import attach
 from .common import cast, strong, wrap_dim
 
@@ -47,6 +47,9 @@ def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
 
 
 def _same_dtype(tensors: Sequence[Array]) -> list[Array]:
+    for position, x in enumerate(tensors):
+        if x is None:
+            raise ArgumentTypeError(f"expected Tensor as element {position} in argument 0, but got NoneType")
     dtype = dtypes.result_numpy_dtype(*tensors)
     return [cast(x, dtype) for x in tensors]
 

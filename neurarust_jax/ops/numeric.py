@@ -26,7 +26,7 @@ def _refuse_complex(x: Array, function: str) -> None:
         raise DtypeError(f"{function} is not implemented for complex tensors, got {dtypes.from_numpy(x.dtype)}")
 
 
-@op
+@op(tensors="first")
 def copysign(input: Array, other: Array | float) -> Array:
     """The size of `input` with the sign of `other`, elementwise. Where `input` is 0, so is the gradient."""
     input, other = promote_to_float(input, other)
@@ -44,7 +44,7 @@ def signbit(input: Array) -> Array:
     return jnp.signbit(input) if is_inexact(input) else input < 0
 
 
-@op
+@op(tensors="both")
 def heaviside(input: Array, values: Array) -> Array:
     """The step function, elementwise: 0 below 0, 1 above, and `values` at 0. It has no gradient.
 
@@ -73,7 +73,7 @@ def _neighbour_jvp(primals, tangents):
     return _neighbour(input, other), jnp.where(input == other, 0, tangents[0])
 
 
-@op
+@op(tensors="both")
 def nextafter(input: Array, other: Array) -> Array:
     """The next floating-point number after `input` towards `other`, elementwise."""
     input, other = promote(input, other)
@@ -109,7 +109,7 @@ def frexp(input: Array) -> FrexpResult:
     return FrexpResult(mantissa, exponent)
 
 
-@op
+@op(tensors="both")
 def ldexp(input: Array, other: Array) -> Array:
     """``input * 2 ** other``, elementwise."""
     input, other = strong(input), strong(other)
@@ -118,7 +118,7 @@ def ldexp(input: Array, other: Array) -> Array:
     return input * power
 
 
-@op
+@op(tensors="one")
 def float_power(input: Array | float, exponent: Array | float) -> Array:
     """``input ** exponent``, elementwise, in float64 (of complex operands in complex128)."""
     kind = dtypes.result_numpy_dtype(input, exponent).kind
@@ -126,7 +126,7 @@ def float_power(input: Array | float, exponent: Array | float) -> Array:
     return _power(cast(input, dtype), exponent if isinstance(exponent, int | float) else cast(exponent, dtype))
 
 
-@op
+@op(tensors="both")
 def logaddexp2(input: Array, other: Array) -> Array:
     """``log2(2 ** input + 2 ** other)``, elementwise, without overflow."""
     input, other = promote_to_float(input, other)
@@ -137,7 +137,7 @@ def logaddexp2(input: Array, other: Array) -> Array:
 # --- extremes, divisors --------------------------------------------------------------------------------------------
 
 
-@op
+@op(tensors="both")
 def fmax(input: Array, other: Array) -> Array:
     """The greater of the two, elementwise; NaN only if both are. Where they are equal, `input` gets the gradient."""
     input, other = promote(input, other)
@@ -146,7 +146,7 @@ def fmax(input: Array, other: Array) -> Array:
     return jnp.where(chosen | jnp.isnan(other) if is_inexact(input) else chosen, input, other)
 
 
-@op
+@op(tensors="both")
 def fmin(input: Array, other: Array) -> Array:
     """The lesser of the two, elementwise; NaN only if both are. Where they are equal, `input` gets the gradient."""
     input, other = promote(input, other)
@@ -155,7 +155,7 @@ def fmin(input: Array, other: Array) -> Array:
     return jnp.where(chosen | jnp.isnan(other) if is_inexact(input) else chosen, input, other)
 
 
-@op
+@op(tensors="both")
 def gcd(input: Array, other: Array) -> Array:
     """The greatest common divisor, elementwise; of integers. ``gcd(0, 0)`` is 0."""
     input, other = promote(input, other)
@@ -163,7 +163,7 @@ def gcd(input: Array, other: Array) -> Array:
     return jnp.gcd(input, other)
 
 
-@op
+@op(tensors="both")
 def lcm(input: Array, other: Array) -> Array:
     """The least common multiple, elementwise; of integers."""
     input, other = promote(input, other)

@@ -73,7 +73,7 @@ def _polynomial(name: str, function: Callable, doc: str) -> Callable:
 
     polynomial.__name__ = name
     polynomial.__doc__ = f"{doc} of degree `n`, elementwise, with broadcasting; 0 for a negative degree. It has no gradient."
-    return op(polynomial, name=f"special.{name}", method=False)
+    return op(polynomial, name=f"special.{name}", method=False, tensors="one")
 
 
 chebyshev_polynomial_t = _polynomial("chebyshev_polynomial_t", lambda x, n: _chebyshev(x, n, "t"), "The Chebyshev polynomial of the first kind")

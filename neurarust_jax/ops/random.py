@@ -276,7 +276,24 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
         raise ArgumentError(f"prob_dist must be 1 or 2 dim, got shape {tuple(input.shape)}")
     if num_samples <= 0 or (not replacement and num_samples > input.shape[-1]):
         raise ArgumentError(f"cannot sample n_sample={num_samples} of {input.shape[-1]} weights {'with' if replacement else 'without'} replacement")
+    _check_weights(input)
     return draw(_categorical, generator, input.detach(), int(num_samples), bool(replacement))
+
+
+def _check_weights(input: Tensor) -> None:
+    """The weights are such that `multinomial` can draw by them. Their values are looked at only where that is cheap: concrete, in the CPU's memory."""
+    if input.dtype.dtype.kind in "biuc":
+        raise DtypeError(f"multinomial only supports floating-point dtypes for input, got: {input.dtype}; write input.float()")
+    if input.shape[-1] > 2**24:
+        raise ArgumentError(f"number of categories cannot exceed 2^24, got {input.shape[-1]}")
+    value = input._value
+    if isinstance(value, jax.core.Tracer) or not value.size or next(iter(value.devices())).platform != "cpu":
+        return
+    weights = np.asarray(value)
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ArgumentError("probability tensor contains either `inf`, `nan` or element < 0")
+    if not weights.any(-1).all():
+        raise ArgumentError("invalid multinomial distribution (sum of probabilities <= 0)")
 
 
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:

@@ -280,13 +280,13 @@ def values_and_indices(values: Array, index: Array, dim: int, keepdim: bool) -> 
     return ValuesAndIndices(values, cast(index, np.int64))
 
 
-@op(name="_max", method=False)
+@op(name="_max", method=False, tensors="first")
 def _max(input: Array, dim: int | None = None, keepdim: bool = False) -> Array | ValuesAndIndices:
     """The greatest element of all, or along a dimension the greatest and their positions."""
     return _extreme(input, dim, keepdim, greatest=True)
 
 
-@op(name="_min", method=False)
+@op(name="_min", method=False, tensors="first")
 def _min(input: Array, dim: int | None = None, keepdim: bool = False) -> Array | ValuesAndIndices:
     """The least element of all, or along a dimension the least and their positions."""
     return _extreme(input, dim, keepdim, greatest=False)

@@ -134,7 +134,7 @@ def mvlgamma(input: Array, p: int) -> Array:
     return _multigammaln(input, p, "mvlgamma")
 
 
-@op(name="special.gammainc", method=("igamma",))
+@op(name="special.gammainc", method=("igamma",), tensors="both")
 def gammainc(input: Array, other: Array) -> Array:
     """The regularized lower incomplete gamma function, elementwise.
 
@@ -145,7 +145,7 @@ def gammainc(input: Array, other: Array) -> Array:
     return _evaluate(_gammainc, *_prepared("igamma", input, other))
 
 
-@op(name="special.gammaincc", method=("igammac",))
+@op(name="special.gammaincc", method=("igammac",), tensors="both")
 def gammaincc(input: Array, other: Array) -> Array:
     """The regularized upper incomplete gamma function, elementwise: ``1 - gammainc(input, other)``."""
     return _evaluate(_gammaincc, *_prepared("igammac", input, other))
@@ -189,7 +189,7 @@ def _hurwitz_jvp(primals, tangents):
     return _hurwitz(x, q), -x * _hurwitz(x + 1, q) * tangents[1]  # the derivative by x is not implemented, in PyTorch neither
 
 
-@op(name="special.zeta", method=False)
+@op(name="special.zeta", method=False, tensors="one")
 def zeta(input: Array | float, other: Array | float) -> Array:
     """The Hurwitz zeta function, elementwise: ``sum over k >= 0 of (k + other) ** -input``. Its gradient is by `other` alone.
 
@@ -304,7 +304,7 @@ def _xlog1py_jvp(primals, tangents):
     return _xlog1py(x, y), jnp.where(edge, 0, jnp.log1p(jnp.where(edge, 0, y))) * dx + x / (y + 1) * dy
 
 
-@op
+@op(tensors="one")
 def xlogy(input: Array | float, other: Array | float) -> Array:
     """``input * log(other)``, elementwise, with broadcasting: 0 where `input` is, unless `other` is NaN.
 
@@ -315,7 +315,7 @@ def xlogy(input: Array | float, other: Array | float) -> Array:
     return _evaluate(_xlogy, *jnp.broadcast_arrays(*_prepared("xlogy", input, other)))
 
 
-@op(name="special.xlog1py", method=False)
+@op(name="special.xlog1py", method=False, tensors="one")
 def xlog1py(input: Array | float, other: Array | float) -> Array:
     """``input * log(1 + other)``, elementwise, with broadcasting: 0 where `input` is, unless `other` is NaN."""
     return _evaluate(_xlog1py, *jnp.broadcast_arrays(*_prepared("xlog1py", input, other)))

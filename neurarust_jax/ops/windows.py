@@ -94,8 +94,10 @@ def kaiser_window(
 # --- nr.signal.windows ---------------------------------------------------------------------------------------------
 
 
-def _signal_window(name: str, M: int, shape: Any, sym: bool, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+def _signal_window(name: str, M: int, shape: Any, sym: bool, dtype: Any, layout: Any, device: Any, requires_grad: bool) -> Tensor:
     """The window whose elements are `shape` of (0 ... M - 1, the last place of the symmetric window)."""
+    if layout is not None and str(layout).rpartition(".")[2] != "strided":
+        raise ArgumentError(f"{name} is implemented for strided tensors only, got: {layout}")
     chosen = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
     if chosen not in (dtypes.float32, dtypes.float64):
         raise ArgumentError(f"{name} expects float32 or float64 dtypes, got: {chosen}")
@@ -113,7 +115,7 @@ def general_cosine(M: int, *, a: Iterable, sym: bool = True, dtype: Any = None, 
         a: the coefficients.
         sym: the symmetric window; otherwise the periodic one, for spectra, which is that of ``M + 1`` without the last element.
         dtype: float32 or float64. Default: the default dtype.
-        layout: accepted and without effect.
+        layout: `nr.strided`, the only one, or `None`.
         device: where to put the result.
         requires_grad: whether gradients are accumulated in `.grad`.
 
@@ -130,44 +132,44 @@ def general_cosine(M: int, *, a: Iterable, sym: bool = True, dtype: Any = None, 
     def shape(k, n):
         return sum((-1) ** i * c * np.cos(2 * np.pi * i * k / n) for i, c in enumerate(coefficients))
 
-    return _signal_window("general_cosine", M, shape, sym, dtype, device, requires_grad)
+    return _signal_window("general_cosine", M, shape, sym, dtype, layout, device, requires_grad)
 
 
 def general_hamming(
     M: int, *, alpha: float = 0.54, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """The window ``alpha - (1 - alpha) cos(2 pi k / (M - 1))``. See `general_cosine`."""
-    return general_cosine(M, a=[alpha, 1.0 - alpha], sym=sym, dtype=dtype, device=device, requires_grad=requires_grad)
+    return general_cosine(M, a=[alpha, 1.0 - alpha], sym=sym, dtype=dtype, layout=layout, device=device, requires_grad=requires_grad)
 
 
 def hamming(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """The Hamming window. See `general_hamming`."""
-    return general_hamming(M, sym=sym, dtype=dtype, device=device, requires_grad=requires_grad)
+    return general_hamming(M, sym=sym, dtype=dtype, layout=layout, device=device, requires_grad=requires_grad)
 
 
 def hann(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """The Hann window. See `general_hamming`."""
-    return general_hamming(M, alpha=0.5, sym=sym, dtype=dtype, device=device, requires_grad=requires_grad)
+    return general_hamming(M, alpha=0.5, sym=sym, dtype=dtype, layout=layout, device=device, requires_grad=requires_grad)
 
 
 def blackman(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """The Blackman window. See `general_cosine`."""
-    return general_cosine(M, a=[0.42, 0.5, 0.08], sym=sym, dtype=dtype, device=device, requires_grad=requires_grad)
+    return general_cosine(M, a=[0.42, 0.5, 0.08], sym=sym, dtype=dtype, layout=layout, device=device, requires_grad=requires_grad)
 
 
 def nuttall(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Nuttall's minimal window of four terms. See `general_cosine`."""
-    return general_cosine(M, a=[0.3635819, 0.4891775, 0.1365995, 0.0106411], sym=sym, dtype=dtype, device=device, requires_grad=requires_grad)
+    return general_cosine(M, a=[0.3635819, 0.4891775, 0.1365995, 0.0106411], sym=sym, dtype=dtype, layout=layout, device=device, requires_grad=requires_grad)
 
 
 def bartlett(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """The Bartlett window, a triangle from 0 over 1 to 0. See `general_cosine`."""
-    return _signal_window("bartlett", M, lambda k, n: 1 - np.abs(2 * k / n - 1), sym, dtype, device, requires_grad)
+    return _signal_window("bartlett", M, lambda k, n: 1 - np.abs(2 * k / n - 1), sym, dtype, layout, device, requires_grad)
 
 
 def cosine(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """The sine window, ``sin(pi (k + 0.5) / M)``. See `general_cosine`."""
-    return _signal_window("cosine", M, lambda k, n: np.sin(np.pi * (k + 0.5) / (n + 1)), sym, dtype, device, requires_grad)
+    return _signal_window("cosine", M, lambda k, n: np.sin(np.pi * (k + 0.5) / (n + 1)), sym, dtype, layout, device, requires_grad)
 
 
 def exponential(
@@ -189,14 +191,14 @@ def exponential(
         raise ArgumentError(f"Tau must be positive, got: {tau} instead.")
     if sym and center is not None:
         raise ArgumentError("Center must be None for symmetric windows")
-    return _signal_window("exponential", M, lambda k, n: np.exp(-np.abs(k - (n / 2 if center is None else center)) / tau), sym, dtype, device, requires_grad)
+    return _signal_window("exponential", M, lambda k, n: np.exp(-np.abs(k - (n / 2 if center is None else center)) / tau), sym, dtype, layout, device, requires_grad)
 
 
 def gaussian(M: int, *, std: float = 1.0, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """The Gaussian window of standard deviation `std`, in elements. See `general_cosine`."""
     if std <= 0:
         raise ArgumentError(f"Standard deviation must be positive, got: {std} instead.")
-    return _signal_window("gaussian", M, lambda k, n: np.exp(-(((k - n / 2) / (std * math.sqrt(2))) ** 2)), sym, dtype, device, requires_grad)
+    return _signal_window("gaussian", M, lambda k, n: np.exp(-(((k - n / 2) / (std * math.sqrt(2))) ** 2)), sym, dtype, layout, device, requires_grad)
 
 
 def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -207,4 +209,4 @@ def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None, l
     def shape(k, n):
         return np.i0(beta * np.sqrt(np.maximum(1 - (2 * k / n - 1) ** 2, 0))) / np.i0(beta)
 
-    return _signal_window("kaiser", M, shape, sym, dtype, device, requires_grad)
+    return _signal_window("kaiser", M, shape, sym, dtype, layout, device, requires_grad)

@@ -7,6 +7,7 @@ call; inside `nr.jit` the rules become part of the surrounding program. Options 
 from __future__ import annotations
 
 import functools
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
@@ -215,7 +216,12 @@ class Optimizer:
             if value is required:
                 raise ArgumentError(f"parameter group didn't specify a value of required optimization parameter {name}")
         if len(set(params)) != len(params):
-            raise ArgumentError("optimizer contains a parameter group with duplicate parameters; leave each in once")
+            warnings.warn("optimizer contains a parameter group with duplicate parameters; each is changed once a step. Leave each in once.", stacklevel=3)
+            first = {p: position for position, p in reversed(list(enumerate(params)))}
+            kept = [position for position, p in enumerate(params) if first[p] == position]
+            params = [params[position] for position in kept]
+            if names:
+                options["param_names"] = [names[position] for position in kept]
         if any(("param_names" in group) != ("param_names" in options) for group in self.param_groups):
             with_or_without = "with names" if "param_names" in options else "without names"
             raise ArgumentError(

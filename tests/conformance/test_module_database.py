@@ -1,4 +1,4 @@
-"""Every module of PyTorch's own database: outputs, input gradients and parameter gradients, in training and evaluation. `make test-all` takes all samples."""
+"""Every module of PyTorch's own database: outputs, input gradients and parameter gradients, in training and evaluation, and errors. `make test-all` takes all samples."""
 
 import types
 import warnings
@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from torch.testing._internal.common_modules import module_db
+from torch.testing._internal.common_modules import ModuleErrorEnum, module_db
 
 import neurarust_jax as nr
 from neurarust_jax import nn
@@ -126,3 +126,22 @@ def test_outputs_and_gradients_equal_pytorchs(info, training, limit):
             raise AssertionError(
                 f"{info.name} {dtype}: {len(failed)} of {len(samples)} samples fail; the first: {sample.desc or sample.constructor_input.kwargs}"
             ) from error
+
+
+@pytest.mark.parametrize("info", [i for i in module_db if i.module_error_inputs_func], ids=lambda i: i.name)
+def test_input_that_pytorch_refuses_is_refused(info):
+    for case in info.module_error_inputs_func(info, device="cpu", dtype=torch.float32, requires_grad=False, training=True):
+        made, given = case.module_error_input.constructor_input, case.module_error_input.forward_input
+        theirs, ours = info.module_cls, getattr(nn, info.module_cls.__name__)
+        if case.error_on is ModuleErrorEnum.CONSTRUCTION_ERROR:
+            given = made
+        else:
+            theirs, ours = theirs(*made.args, **made.kwargs), ours(*_converted(made.args), **_converted(made.kwargs))
+        try:
+            theirs(*given.args, **given.kwargs)
+        except Exception as error:
+            assert isinstance(error, case.error_type)
+        else:  # the database has cases for other devices
+            continue
+        with pytest.raises(case.error_type):
+            ours(*_converted(given.args), **_converted(given.kwargs))

@@ -1,4 +1,4 @@
-"""Every operator of PyTorch's database: forward in five dtypes, gradients, double gradients, eager == compiled, vmap == loop.
+"""Every operator of PyTorch's database: forward in eight dtypes, gradients, double gradients, eager == compiled, vmap == loop.
 
 `make test` compares one sample of each operator, forward in two of the dtypes and backward; `make test-all` all samples, and the rest. What is left out, and why, stands in `database.REASONS` and in the tables below.
 """
@@ -18,7 +18,7 @@ from .database import UNSPECIFIED, compare_forward, compare_gradients, compare_s
 
 ENTRIES = list(database.entries())
 each_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
-FORWARD = [torch.float32, torch.int64, torch.bool, torch.complex64, torch.bfloat16]
+FORWARD = [torch.float32, torch.int64, torch.bool, torch.complex64, torch.bfloat16, torch.float16, torch.uint8, torch.int32]
 
 DIFFERENT = {
     "as_strided/partial_views": "reads the storage beyond the tensor that it is given",
@@ -26,6 +26,12 @@ DIFFERENT = {
 DIFFERENT_DTYPE = {
     ("matrix_exp", torch.bfloat16): "PyTorch's rounding ends in NaN",
     ("linalg.matrix_exp", torch.bfloat16): "PyTorch's rounding ends in NaN",
+    ("matrix_exp", torch.float16): "PyTorch's rounding ends in NaN",
+    ("linalg.matrix_exp", torch.float16): "PyTorch's rounding ends in NaN",
+    ("nn.functional.grid_sample", torch.float16): "PyTorch rounds the coordinates to half precision, and so picks other pixels",
+    ("nn.functional.soft_margin_loss", torch.float16): "PyTorch's exponential overflows where the loss is finite",
+    ("complex", torch.float16): "XLA has no complex numbers in half precision",
+    ("view_as_complex", torch.float16): "XLA has no complex numbers in half precision",
 }
 DIFFERENT_GRADIENT = {
     "as_strided_scatter": "PyTorch passes the gradient of elements that were overwritten",

@@ -414,9 +414,19 @@ def test_constructors_raise_pytorchs_errors(name, i):
     given = DB[name].optim_error_inputs_func("cpu", torch.float32)[i]
     params = given.optimizer_error_input.params
     params = [nn.Parameter(nr.ones(2, 2))] if params is None else to_cells(params)
-    kind = ValueError if given.error_type is UserWarning else given.error_type  # duplicates, of which PyTorch only warns
-    with pytest.raises(kind, match=given.error_regex):
+    refusal = pytest.warns if issubclass(given.error_type, Warning) else pytest.raises
+    with refusal(given.error_type, match=given.error_regex):
         getattr(optim, name)(params, **{k: to_nr(v) for k, v in given.optimizer_error_input.kwargs.items()})
+
+
+@pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate")
+def test_parameter_given_twice_is_changed_once():
+    p = nn.Parameter(nr.ones(2))
+    optimizer = optim.SGD([("a", p), ("b", nn.Parameter(nr.ones(1))), ("a", p)], lr=0.5)
+    p.sum().backward()
+    optimizer.step()
+    assert p.tolist() == [0.5, 0.5]
+    assert optimizer.param_groups[0]["param_names"] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def _pick(log_probabilities: Array, target: Array, weight: Array | None, ignore_
 def _nll_loss(input: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str) -> Array:
     """The negative log-likelihood of class indices."""
     refuse(input, "biuc", "nll_loss_out_frame")
-    target = _classes("nll_loss", input.shape, target, weight)
+    target = _classes("nll_loss", input.shape, input.dtype, target, weight)
     return _averaged(*_pick(input, target, weight, ignore_index), reduction)
 
 
@@ -73,9 +73,9 @@ def _cross_entropy(input: Array, target: Array, weight: Array | None, ignore_ind
             raise DtypeError(f"Expected floating point type for target with class probabilities, got {target.dtype}; for class indices drop dimension 1")
         if ignore_index >= 0:
             raise ShapeError(f"ignore_index is not supported for floating point target, got {ignore_index}")
-        _check_weight("cross_entropy", input.shape, weight)
+        _check_weight("cross_entropy", input.shape, input.dtype, weight)
         return _of_probabilities(log_softmax.op.function(input, axis), target, weight, axis, reduction, label_smoothing)
-    target = _classes("cross_entropy", input.shape, target, weight)
+    target = _classes("cross_entropy", input.shape, input.dtype, target, weight)
     logs = log_softmax.op.function(input, axis)
     losses, factor = _pick(logs, target, weight, ignore_index)
     if label_smoothing:
@@ -95,7 +95,7 @@ def _of_probabilities(logs: Array, target: Array, weight: Array | None, axis: in
 # --- checks --------------------------------------------------------------------------------------------------------
 
 
-def _classes(function: str, shape: tuple[int, ...], target: Array, weight: Array | None) -> Array:
+def _classes(function: str, shape: tuple[int, ...], dtype: np.dtype | None, target: Array, weight: Array | None) -> Array:
     """The class indices, after a check that they and the weight fit an input of shape (C), (N, C) or (N, C, ...)."""
     expected = shape[:1] + shape[2:] if len(shape) > 1 else ()
     if not shape or (target.shape != expected and not (len(shape) == 1 and target.shape == (1,))):
@@ -106,16 +106,18 @@ def _classes(function: str, shape: tuple[int, ...], target: Array, weight: Array
         raise ShapeError(listed)
     if target.dtype.kind not in "iu":
         raise DtypeError(f"{function}: expected scalar type Long but found {target.dtype} for the target; write target.long()")
-    _check_weight(function, shape, weight)
+    _check_weight(function, shape, dtype, weight)
     return target.reshape(expected)
 
 
-def _check_weight(function: str, shape: tuple[int, ...], weight: Array | None) -> None:
+def _check_weight(function: str, shape: tuple[int, ...], dtype: np.dtype | None, weight: Array | None) -> None:
     classes = shape[_class_axis(shape)]
     if weight is not None and weight.shape != (classes,):
         raise ShapeError(
             f"{function}: weight tensor should be defined either for all {classes} classes or no classes but got weight tensor of shape: {list(weight.shape)}"
         )
+    if weight is not None and dtype not in (None, weight.dtype):
+        raise DtypeError(f"{function}: expected scalar type {dtype} but found {weight.dtype} for the weight; write weight.to(input.dtype)")
 
 
 def _check_values(function: str, classes: int, target: Any, ignore_index: int) -> None:
@@ -266,7 +268,7 @@ def _chunked_cross_entropy(
     input: Array, linear_weight: Array, target: Array, linear_bias: Array | None, weight: Array | None, ignore_index: int, reduction: str, rows: int, dtype: Any
 ) -> Array:
     """Cross entropy of a linear map, `rows` rows of the input at a time."""
-    target = _classes("linear_cross_entropy", (input.shape[0], linear_weight.shape[0]), target, weight)
+    target = _classes("linear_cross_entropy", (input.shape[0], linear_weight.shape[0]), None, target, weight)
 
     @jax.checkpoint
     def losses_of(input: Array, target: Array) -> tuple[Array, Array]:
