@@ -24,6 +24,7 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
+_chosen: dict[str, int] = {}  # for each type the number of the device that is meant where no number is named
 
 
 class device:  # noqa: N801 (PyTorch's name)
@@ -82,14 +83,15 @@ class device:  # noqa: N801 (PyTorch's name)
             DeviceError: JAX has no such device.
         """
         try:
-            found = jax.local_devices(backend=_PLATFORMS.get(self.type, self.type))
+            found = jax.local_devices(backend=platform(self.type))
         except RuntimeError:
             found = []
-        if (self.index or 0) >= len(found):
+        index = _chosen.get(self.type, 0) if self.index is None else self.index
+        if index >= len(found):
             have = ", ".join(str(device(d)) for d in jax.devices())
             extra = "; install JAX for CUDA with: pip install 'neurarust_jax[cuda]'" if self.type == "cuda" and not found else ""
             raise DeviceError(f"no device {str(self)!r} here: JAX has {have}{extra}")
-        return found[self.index or 0]
+        return found[index]
 
     def __enter__(self) -> device:
         context = jax.default_device(self.jax())
@@ -162,9 +164,24 @@ def put(value: Any, where: Any) -> Any:
     return jax.device_put(value, target, may_alias=False)
 
 
+def chosen_index(type: str) -> int:  # noqa: A002
+    """The number of the device that a type without a number means."""
+    return _chosen.get(type, 0)
+
+
+def choose_index(type: str, found: Any) -> None:  # noqa: A002
+    """Let a type without a number mean this `jax.Device`."""
+    _chosen[type] = jax.local_devices(backend=platform(type)).index(found)
+
+
+def platform(type: str) -> str:  # noqa: A002
+    """JAX's name for a type of device."""
+    return _PLATFORMS.get(type, type)
+
+
 def is_available(type: str) -> bool:  # noqa: A002
     """Whether JAX has a device of that type."""
     try:
-        return bool(jax.devices(_PLATFORMS.get(type, type)))
+        return bool(jax.devices(platform(type)))
     except RuntimeError:
         return False

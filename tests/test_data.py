@@ -63,6 +63,15 @@ def test_threads_prepare_the_same_batches(workers):
     assert started
 
 
+def test_a_worker_knows_which_one_it_is():
+    seen = []
+    squares = Squares()
+    nr.manual_seed(7)
+    list(data.DataLoader(squares, 2, num_workers=2, worker_init_fn=lambda number: seen.append((number, data.get_worker_info()))))
+    assert seen and all(info == (number, 2, 7 + number, squares) for number, info in seen)
+    assert data.get_worker_info() is None
+
+
 def test_an_error_in_a_worker_is_raised():
     class Bad(Squares):
         def __getitem__(self, i):

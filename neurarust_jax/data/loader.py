@@ -3,22 +3,51 @@
 from __future__ import annotations
 
 import collections
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError
-from ..generator import Generator
+from ..generator import Generator, initial_seed
 from ..ops.joining import stack
 from ..tensor import Tensor, array_from, wrap
 from .dataset import IterableDataset
 from .position import Position, checked_state
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 
-__all__ = ["DataLoader", "default_collate", "default_convert"]
+__all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
+
+
+class WorkerInfo(NamedTuple):
+    """What a thread that prepares batches knows of itself.
+
+    Attributes:
+        id: its number, from 0.
+        num_workers: how many there are.
+        seed: a number of its own to start random generators from: that of the default generator, and its own number on top.
+        dataset: the loader's.
+    """
+
+    id: int
+    num_workers: int
+    seed: int
+    dataset: Any
+
+
+class _Thread(threading.local):
+    info: WorkerInfo | None = None
+
+
+_thread = _Thread()
+
+
+def get_worker_info() -> WorkerInfo | None:
+    """Of a thread that prepares batches for a `DataLoader`, which one it is; `None` elsewhere. An iterable dataset is read by the main thread alone."""
+    return _thread.info
 
 
 def default_convert(data: Any) -> Any:
@@ -192,9 +221,15 @@ class DataLoader:
 
     def _in_threads(self, tasks: Iterator[Any]) -> Iterator[Any]:
         """Batches in order, prepared ahead by threads. (Processes would not do: JAX must not be forked.)"""
-        numbers = iter(range(self.num_workers))
-        start = self.worker_init_fn
-        with ThreadPoolExecutor(self.num_workers, initializer=(lambda: start(next(numbers))) if start else None) as pool:
+        numbers, seed = iter(range(self.num_workers)), initial_seed()
+
+        def begin() -> None:
+            number = next(numbers)
+            _thread.info = WorkerInfo(number, self.num_workers, seed + number, self.dataset)
+            if self.worker_init_fn:
+                self.worker_init_fn(number)
+
+        with ThreadPoolExecutor(self.num_workers, initializer=begin) as pool:
             waiting: collections.deque[Any] = collections.deque()
             try:
                 for task in tasks:

@@ -95,3 +95,29 @@ def test_adaptive_softmax_explains_bad_input():
         for library in (nr.nn, torch.nn):
             with pytest.raises(ValueError):
                 library.AdaptiveLogSoftmaxWithLoss(8, 20, cutoffs)
+
+
+@pytest.mark.parametrize("shapes", [((12, 8), (3, 8, 4)), ((3, 8, 4), (4, 12)), ((8, 12), (12, 4)), ((3, 8, 4), (3, 4, 8))], ids=str)
+def test_grouped_mm(shapes):
+    offs = None if len(shapes[0]) == len(shapes[1]) == 3 else np.array([4, 4, 12], np.int32)
+    ours = lambda a, b: F.grouped_mm(a, b, offs=None if offs is None else nr.tensor(offs))  # noqa: E731
+    theirs = lambda a, b: TF.grouped_mm(a, b, offs=None if offs is None else torch.tensor(offs))  # noqa: E731
+    check(ours, theirs, normal(*shapes[0]), normal(*shapes[1]), rtol=1e-4, atol=1e-5)
+
+
+def test_grouped_mm_leaves_what_belongs_to_no_group_at_zero():
+    a, b, offs = nr.tensor(normal(5, 3), requires_grad=True), nr.tensor(normal(2, 3, 2)), nr.tensor([1, 3], dtype=nr.int32)
+    y = F.grouped_mm(a, b, offs=offs)
+    y.sum().backward()
+    assert_same(y[:3], torch.cat([torch.tensor(a[:1].detach().numpy() @ b[0].numpy()), torch.tensor(a[1:3].detach().numpy() @ b[1].numpy())]), 1e-5, 1e-6)
+    assert not y[3:].any() and not a.grad[3:].any()
+
+
+def test_grouped_mm_explains_bad_input():
+    a, b, offs = np.ones((4, 8), np.float32), np.ones((2, 8, 4), np.float32), np.array([2, 4], np.int32)
+    named = lambda rest: dict(zip(("offs", "bias"), rest, strict=False))  # noqa: E731
+    bad = [(a, b), (b, np.ones((3, 4, 8), np.float32)), (b, b.swapaxes(1, 2), offs), (a, b, offs.astype(np.int64)), (a, b[:, :4], offs), (a, b, offs[:1])]
+    for inputs in [*bad, (a[0], b, offs), (a, b, offs, np.ones(4, np.float32)), (a.astype(np.int64), b.astype(np.int64), offs)]:
+        check_both_raise(lambda x, y, *rest: F.grouped_mm(x, y, **named(rest)), lambda x, y, *rest: TF.grouped_mm(x, y, **named(rest)), *inputs)
+    with pytest.raises(RuntimeError, match="must match `mat_a` dtype"):
+        F.grouped_mm(nr.tensor(a), nr.tensor(b), offs=nr.tensor(offs), out_dtype=nr.float64)

@@ -1,12 +1,16 @@
 """Linear maps."""
 
-import jax.numpy as jnp
+from typing import Any
 
+import jax.numpy as jnp
+from jax import lax
+
+from ... import dtypes
 from ...dispatch import Array, op
 from ...errors import DtypeError, ShapeError
 from ..matmul import precision
 
-__all__ = ["bilinear", "linear"]
+__all__ = ["bilinear", "grouped_mm", "linear"]
 
 
 @op(method=False)
@@ -77,3 +81,62 @@ def bilinear(input1: Array, input2: Array, weight: Array, bias: Array | None = N
     require_same_dtype("bilinear", input1=input1, input2=input2, weight=weight, bias=bias)
     output = jnp.einsum("...i,oij,...j->...o", input1, weight, input2, precision=precision())
     return output if bias is None else output + bias
+
+
+@op(method=False)
+def grouped_mm(mat_a: Array, mat_b: Array, *, offs: Array | None = None, bias: Array | None = None, out_dtype: Any = None) -> Array:
+    """Matrix products of groups of different sizes, as the experts of a mixture take them.
+
+    Each matrix of three dimensions holds one for each group; of one of two dimensions the groups take slices, which end at `offs`. What lies beyond the last of
+    them counts for nothing: its results are 0.
+
+    Args:
+        mat_a: shape (G, M, K), or (M, K) of which the groups take rows, or with a `mat_b` of two dimensions columns.
+        mat_b: shape (G, K, N), or (K, N) of which the groups take columns, or with a `mat_a` of two dimensions rows.
+        offs: shape (G), int32, ascending: where the groups end. Needed unless both matrices have three dimensions.
+        bias: must be `None`, as in PyTorch.
+        out_dtype: must be the dtype of the matrices, as in PyTorch.
+
+    Returns:
+        Shape (G, M, N) where both matrices have the same number of dimensions, else (M, N).
+
+    Raises:
+        RuntimeError: shapes do not fit, dtypes differ, `offs` is missing or too many, or something is not supported.
+
+    Examples:
+        >>> import neurarust_jax as nr
+        >>> tokens, experts = nr.ones(4, 2), nr.stack([nr.ones(2, 3), nr.full((2, 3), 2.0)])
+        >>> nr.nn.functional.grouped_mm(tokens, experts, offs=nr.tensor([1, 4], dtype=nr.int32))[:, 0]
+        tensor([2., 4., 4., 4.])
+    """
+    both = f"mat_a {tuple(mat_a.shape)} and mat_b {tuple(mat_b.shape)}"
+    if mat_a.ndim not in (2, 3) or mat_b.ndim not in (2, 3):
+        raise ShapeError(f"grouped_mm: mat_a and mat_b have to be 2 or 3 dimensional, got {both}")
+    if mat_a.shape[-1] != mat_b.shape[-2]:
+        raise ShapeError(f"grouped_mm: contraction dimension of mat_a and mat_b must match, got {both}")
+    if (offs is None) != (mat_a.ndim == mat_b.ndim == 3):
+        raise ShapeError(f"grouped_mm: Have to provide offsets if there is a 2d matrix, or no offset if both matrices are 3d; got {both}, offs {'missing' if offs is None else 'given'}")
+    if bias is not None:
+        raise ShapeError("grouped_mm: Bias not supported yet; add it to the result")
+    require_same_dtype("grouped_mm", mat_a=mat_a, mat_b=mat_b)
+    if mat_a.dtype.kind not in "fV":
+        raise DtypeError(f"grouped_mm: expected floating-point matrices, got {mat_a.dtype}")
+    if out_dtype is not None and dtypes.as_dtype(out_dtype).dtype != mat_a.dtype:
+        raise DtypeError(f"grouped_mm: output dtype must match `mat_a` dtype, {mat_a.dtype}, got {out_dtype}")
+    if offs is None:
+        if mat_a.shape[0] != mat_b.shape[0]:
+            raise ShapeError(f"grouped_mm: batched dimension has to match, got {both}")
+        return jnp.matmul(mat_a, mat_b, precision=precision())
+    if offs.ndim != 1 or offs.dtype != jnp.int32:
+        raise DtypeError(f"grouped_mm: offs has to be 1D, and Offsets have to be int32; got shape {tuple(offs.shape)} of {offs.dtype}")
+    for x in (mat_a, mat_b):
+        if x.ndim == 3 and x.shape[0] != offs.shape[0]:
+            raise ShapeError(f"grouped_mm: matrix batch sizes have to match, got {both} with {offs.shape[0]} offsets")
+    sizes = jnp.diff(offs, prepend=jnp.zeros(1, jnp.int32))
+    if mat_b.ndim == 3:
+        return lax.ragged_dot(mat_a, mat_b, sizes, precision=precision())
+    if mat_a.ndim == 3:
+        return lax.ragged_dot(mat_b.T, jnp.swapaxes(mat_a, 1, 2), sizes, precision=precision()).T
+    column = jnp.arange(mat_a.shape[1], dtype=jnp.int32)
+    belongs = (column >= (offs - sizes)[:, None]) & (column < offs[:, None])
+    return jnp.matmul(jnp.where(belongs[:, None], mat_a, 0), mat_b, precision=precision())
