@@ -6,6 +6,7 @@ What is added here is ONNX's own vocabulary; which op of ours becomes which node
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,9 @@ import jax
 import numpy as np
 
 from ..errors import ArgumentError
-from .dimensions import evaluate, is_symbolic, names_in, parsed
+from .dimensions import evaluate, evaluate_text, is_symbolic, names_in, parsed
+
+_NAMES = re.compile(r"[A-Za-z_]\w*")
 
 
 class UnsupportedOpError(ArgumentError, NotImplementedError):
@@ -32,6 +35,7 @@ class Value:
         constant: its elements, if they are known while exporting.
         dim: the symbolic dimension that a scalar is.
         weight: whether the constant is a parameter or buffer of the model.
+        learned: whether it is a parameter.
         weak_type: whether it counts as a Python number in promotion.
     """
 
@@ -41,6 +45,7 @@ class Value:
     constant: np.ndarray | None = None
     dim: Any = None
     weight: bool = False
+    learned: bool = False
     weak_type: bool = False
 
     @property
@@ -162,9 +167,9 @@ class Graph:
             self.initializers[found.name] = array
         return found
 
-    def weight(self, name: str, array: np.ndarray) -> Value:
-        """A parameter or buffer by its name in the model's `state_dict`."""
-        value = Value(self.unique(name), array.dtype, array.shape, array, weight=True)
+    def weight(self, name: str, array: np.ndarray, learned: bool = True) -> Value:
+        """A parameter, or a buffer, by its name in the model's `state_dict`."""
+        value = Value(self.unique(name), array.dtype, array.shape, array, weight=True, learned=learned)
         self.values[value.name] = value
         self.initializers[value.name] = array
         return value
@@ -174,7 +179,7 @@ class Graph:
         key = (source.name, suffix)
         found = self._constants.get(key)
         if found is None:
-            found = self.weight(f"{source.name}{suffix}", array) if source.weight else self.constant(array, name=source.name)
+            found = self.weight(f"{source.name}{suffix}", array, source.learned) if source.weight else self.constant(array, name=source.name)
             self._constants[key] = found
         return found
 
@@ -303,8 +308,8 @@ class Graph:
             return self.ints(bound)
         if _equal(bound, length):
             return self.ints(np.iinfo(np.int64).max)
-        behind = bound - length
-        if not is_symbolic(behind) and behind < 0:
+        behind = None if length is None else bound - length
+        if behind is not None and not is_symbolic(behind) and behind < 0:
             return self.ints(behind)
         return self.shape_vector((bound,))
 
@@ -389,7 +394,7 @@ class Graph:
             return self.ints(expression.value)
         if isinstance(expression, ast.Name):
             if text not in self.dims:
-                raise UnsupportedOpError(f"the dimension {text} is the length of no input of the graph, so that its value is not known while the model runs")
+                return self._root(text)
             value, axis = self.dims[text]
             return self._shape_of(value, axis, axis + 1)
         if isinstance(expression, ast.UnaryOp):
@@ -405,6 +410,19 @@ class Graph:
             kind = {ast.Add: "Add", ast.Sub: "Sub", ast.Mult: "Mul", ast.Pow: "Pow"}[type(expression.op)]
             return self.add(kind, self._computed(expression.left), self._computed(expression.right), shape=(1,))
         raise UnsupportedOpError(f"the dimension {text} cannot be computed in ONNX")
+
+    def _root(self, name: str) -> Value:
+        """The value of a name of which only a multiple, plus a number, is the length of something."""
+        for text, (value, axis) in self.dims.items():
+            if set(_NAMES.findall(text)) == {name}:
+                start, step, *rest = (evaluate_text(text, {name: n}) for n in (0, 1, 2, 5, 97))
+                step -= start
+                if step > 0 and rest == [start + n * step for n in (2, 5, 97)]:
+                    length = self._shape_of(value, axis, axis + 1)
+                    length = self.add("Sub", length, self.ints(start), shape=(1,)) if start else length
+                    found = self._dim_values[name] = self.add("Div", length, self.ints(step), shape=(1,))
+                    return found
+        raise UnsupportedOpError(f"the dimension {name} is the length of no input of the graph, so that its value is not known while the model runs")
 
     def _floor_division(self, a: Value, b: Value) -> Value:
         """Division that rounds down, where Div rounds towards zero: exact as (a - a mod b) / b."""

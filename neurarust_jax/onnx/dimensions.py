@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -15,7 +17,13 @@ is_symbolic = jax.export.is_symbolic_dim
 
 LARGEST = 40_000  # what a dimension is taken to be at most: the product of two still fits 32 bits
 
-_SAMPLES = ((67, 98, 131, 200, 256, 151), (71, 110, 149, 224, 288, 173), (79, 122, 163, 248, 320, 197), (83, 134, 179, 272, 352, 211))
+_MOST_SAMPLES = 53
+
+
+@functools.cache
+def _sample_lengths(number: int) -> list[int]:
+    """The lengths of a name in the samples: far from each other and with every remainder that strides up to 32 leave, in an order of the name's own."""
+    return [67 + 4 * number + 11 * int(i) for i in np.random.default_rng(number).permutation(_MOST_SAMPLES)]
 
 
 def parsed(dim: Any) -> ast.expr:
@@ -65,23 +73,38 @@ def shapes_by_samples(function_at: Callable[[Mapping[str, int]], Callable], valu
     shapes = [tuple(getattr(v, "shape", ())) for v in values]
     known = {str(d): d for shape in (*shapes, _symbols(tuple(static.values()))) for d in shape if is_symbolic(d)}
     names = sorted({n for d in known.values() for n in names_in(d)})
-    samples = [dict(zip(names, (_SAMPLES[i % 4][(s + i // 4) % 6] for i in range(len(names))), strict=True)) for s in range(6)]
-    results = []
-    for sample in samples:
-        arguments = [jax.ShapeDtypeStruct(concrete(shape, sample), v.dtype) if isinstance(v, jax.Array) else v for v, shape in zip(values, shapes, strict=True)]
-        try:
-            results.append(jax.eval_shape(function_at(sample), *arguments))
-        except Exception:  # whatever the op finds wrong with these lengths
-            return None
-    structure = jax.tree.structure(results[0])
-    leaves = [jax.tree.leaves(r) for r in results]
-    outputs = []
-    for alternatives in zip(*leaves, strict=True):
-        shape = [_law([a.shape[axis] for a in alternatives], samples, known) for axis in range(alternatives[0].ndim)]
-        if any(d is None for d in shape):
-            return None
+    samples: list[Mapping[str, int]] = []
+    results: list[Any] = []
+    for count in (6, 12, 24, _MOST_SAMPLES):
+        while len(samples) < count:
+            sample = {name: _sample_lengths(i)[len(samples)] for i, name in enumerate(names)}
+            arguments = [
+                jax.ShapeDtypeStruct(concrete(shape, sample), v.dtype) if isinstance(v, jax.Array) else v for v, shape in zip(values, shapes, strict=True)
+            ]
+            try:
+                results.append(jax.eval_shape(function_at(sample), *arguments))
+            except Exception:  # whatever the op finds wrong with these lengths
+                return None
+            samples.append(sample)
+        outputs, certain = _laws(results, samples, known)
+        if certain:
+            break
+    return None if outputs is None else jax.tree.unflatten(jax.tree.structure(results[0]), outputs)
+
+
+def _laws(results: Sequence[Any], samples: Sequence[Mapping[str, int]], known: Mapping[str, Any]) -> tuple[list[Any] | None, bool]:
+    """(the types of outputs that have these shapes for these samples, whether no other simple law fits)"""
+    outputs, certain = [], True
+    for alternatives in zip(*map(jax.tree.leaves, results), strict=True):
+        shape = []
+        for axis in range(alternatives[0].ndim):
+            dim, is_only = _law([a.shape[axis] for a in alternatives], samples, known)
+            if dim is None:
+                return None, True
+            shape.append(dim)
+            certain = certain and is_only
         outputs.append(jax.ShapeDtypeStruct(tuple(shape), alternatives[0].dtype))
-    return jax.tree.unflatten(structure, outputs)
+    return outputs, certain
 
 
 def _symbols(value: Any) -> list[Any]:
@@ -90,31 +113,32 @@ def _symbols(value: Any) -> list[Any]:
     return [value] if is_symbolic(value) else []
 
 
-def _law(lengths: Sequence[int], samples: Sequence[Mapping[str, int]], known: Mapping[str, Any]) -> Any:
+def _law(lengths: Sequence[int], samples: Sequence[Mapping[str, int]], known: Mapping[str, Any]) -> tuple[Any, bool]:
     """The dimension that has these lengths for these samples: a constant, one of the known ones or ``(a * known + b) // c`` or a product of two."""
     if len(set(lengths)) == 1:
-        return lengths[0]
+        return lengths[0], len(samples) > 6 or not known
     inputs = [(d, [evaluate(d, s) for s in samples]) for d in known.values()]
     pairs = [(a * b, [x * y for x, y in zip(u, v, strict=True)]) for (a, u), (b, v) in itertools.combinations_with_replacement(inputs, 2)]
     for dim, values in (*inputs, *pairs):
-        found = _linear(dim, values, lengths)
+        found, is_only = _linear(dim, values, lengths)
         if found is not None:
-            return found
-    return None
+            return found, is_only
+    return None, True
 
 
-def _linear(dim: Any, values: Sequence[int], lengths: Sequence[int]) -> Any:
+def _linear(dim: Any, values: Sequence[int], lengths: Sequence[int]) -> tuple[Any, bool]:
     if len(set(values)) == 1:
-        return None
+        return None, True
     (x0, y0), (x1, y1) = sorted(zip(values, lengths, strict=True))[:: len(values) - 1]
-    for denominator in (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 24, 32):
-        rise = Fraction(y1 - y0, x1 - x0)
-        numerator = round(rise * denominator)
-        offsets = range(-4 * denominator - 2, 4 * denominator + 3) if denominator > 1 else (y0 - numerator * x0,)
-        for offset in offsets:
-            if all((numerator * x + offset) // denominator == y for x, y in zip(values, lengths, strict=True)):
-                return (numerator * dim + offset) // denominator
-    return None
+    for denominator in range(1, 33):
+        numerator = round(Fraction(y1 - y0, x1 - x0) * denominator)
+        if numerator == 0 or math.gcd(numerator, denominator) > 1:
+            continue
+        least = max(denominator * y - numerator * x for x, y in zip(values, lengths, strict=True))
+        most = min(denominator * y - numerator * x for x, y in zip(values, lengths, strict=True)) + denominator - 1
+        if least <= most:
+            return (numerator * dim + min(max(0, least), most)) // denominator, least == most
+    return None, True
 
 
 def example(dims: Sequence[Any], values: Mapping[str, int]) -> tuple[int, ...]:

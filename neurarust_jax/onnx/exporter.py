@@ -13,6 +13,7 @@ import numpy as np
 
 from ..cells import Cell
 from ..errors import ArgumentError, ArgumentTypeError
+from ..parameter import Parameter
 from ..tensor import Tensor
 from ..transforms.jit import CompiledFunction
 from . import converters, passes, primitives
@@ -242,6 +243,13 @@ def _traced_with_guards(function: Any, positional: tuple, named: Mapping[str, An
                     "the function uses the length of a dynamic dimension as a Python number, which it does not have while the model is exported for any length: "
                     f"{str(error).partition('This error arises')[0].strip()}. Leave that dimension out of dynamic_shapes, or compute with x.shape as it is"
                 ) from error
+        except jax.errors.ConcretizationTypeError as error:
+            if not shapes.lengths:
+                raise
+            raise UnsupportedOpError(
+                "the function makes a Python number of a value that is not known while the model is exported. If it is computed from the length of a dynamic dimension, "
+                f"compute in integers (`n * 3 // 5`, not `int(n * 0.6)`), or leave that dimension out of dynamic_shapes: {str(error).partition(chr(10))[0]}"
+            ) from error
 
 
 def _abstract(positional: tuple, named: Mapping[str, Any], shapes: list[tuple[Any, ...]]) -> tuple[tuple, dict[str, Any]]:
@@ -251,15 +259,15 @@ def _abstract(positional: tuple, named: Mapping[str, Any], shapes: list[tuple[An
     return jax.tree.unflatten(structure, [abstract(x, next(remaining)) if is_traced(x) else x for x in leaves])
 
 
-def _weights(function: Any, traced: Any) -> dict[int, str]:
-    """Names of parameters and buffers by the identity of their arrays."""
-    names: dict[int, str] = {}
+def _weights(function: Any, traced: Any) -> dict[int, tuple[str, bool]]:
+    """By the identity of the arrays of parameters and buffers (name, whether it is a parameter)."""
+    names: dict[int, tuple[str, bool]] = {}
     if hasattr(function, "named_parameters"):
         for name, cell in (*function.named_parameters(), *function.named_buffers()):
             if isinstance(cell, Tensor) and not hasattr(cell, "cls_to_become"):
-                names.setdefault(id(cell._value), name)
+                names.setdefault(id(cell._value), (name, isinstance(cell, Parameter)))
     for count, cell in enumerate(c for c in traced.read if isinstance(c, Tensor)):
-        names.setdefault(id(cell._state), f"parameter_{count}")
+        names.setdefault(id(cell._state), (f"parameter_{count}", isinstance(cell, Parameter)))
     return names
 
 

@@ -17,13 +17,17 @@ import numpy as np
 from .. import dtypes
 from .builder import Graph, UnsupportedOpError, Value
 from .dimensions import is_symbolic
-from .tracing import Call, Traced
+from .tracing import Call, Traced, fixed_shape_needed
 
 CONVERTERS: dict[str, Callable[..., Any]] = {}
 """By an op's name in `nr`: a function of the graph and, by name, the op's arguments. It returns a value for each output, or `None` to let the op be entered."""
 
 PRIMITIVES: dict[str, Callable[..., Any]] = {}
 """By a primitive's name: a function of the `Lowering`, the equation and the values of its inputs, which returns a value or a list of them."""
+
+SHAPES: dict[str, Callable[..., Any]] = {}
+"""By an op's name: a function of the types of its traced arguments and of its static arguments, which gives its output's type where a dimension is open, or `None`. Of
+other ops that cannot be traced then, the types are found from samples."""
 
 _ENTERED = {
     "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat": "jaxpr", "remat2": "jaxpr", "checkpoint": "jaxpr",
@@ -96,13 +100,13 @@ class Lowering:
     Args:
         graph: the graph.
         traced: the record that the jaxpr comes from.
-        weights: names of constants by the identity of their arrays.
+        weights: by the identity of arrays (the name of the parameter or buffer, whether it is a parameter).
 
     Attributes:
         op: the op that is being entered, for messages.
     """
 
-    def __init__(self, graph: Graph, traced: Traced, weights: dict[int, str]):
+    def __init__(self, graph: Graph, traced: Traced, weights: dict[int, tuple[str, bool]]):
         self.graph = graph
         self.traced = traced
         self.weights = weights
@@ -142,11 +146,12 @@ class Lowering:
 
     def constant(self, array: Any, dtype: Any = None) -> Value:
         """An array as a constant; parameters and buffers under their own names."""
-        name = self.weights.get(id(array))
-        if name is None:
+        known = self.weights.get(id(array))
+        if known is None:
             return self.graph.constant(_as_numpy(array), None if dtype is None or jax.numpy.issubdtype(dtype, jax.dtypes.extended) else dtype)
+        name, learned = known
         found = self.graph.values.get(name)
-        return self.graph.weight(name, np.asarray(array)) if found is None else found
+        return self.graph.weight(name, np.asarray(array), learned) if found is None else found
 
     # --- one equation ----------------------------------------------------------------------------------------------------
 
@@ -183,9 +188,7 @@ class Lowering:
             if call.draws:
                 warnings.warn(f"nr.{call.name.strip('_')} has no operator in ONNX: the exported model draws the same random numbers at every run", stacklevel=2)
             if call.opaque:
-                raise UnsupportedOpError(
-                    f"nr.{call.name} cannot be exported with these dynamic dimensions: {call.opaque}. Export it with a fixed shape, by leaving the dimension out of dynamic_shapes"
-                )
+                raise fixed_shape_needed(call.name, call.opaque)
         if name in PRIMITIVES:
             outputs = PRIMITIVES[name](self, equation, *inputs)
             return [outputs] if isinstance(outputs, Value) else list(outputs)
@@ -245,11 +248,10 @@ class Lowering:
             )
         outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
         sources = [v for v in inputs if v.weight]
-        stem = f"{sources[0].name}.{self.graph.scope}" if sources else "constant"
-        return [self._named_constant(np.asarray(o), stem, bool(sources)) for o in outputs]
-
-    def _named_constant(self, array: np.ndarray, stem: str, is_weight: bool) -> Value:
-        return self.graph.weight(stem, array) if is_weight else self.graph.constant(array)
+        if not sources:
+            return [self.graph.constant(np.asarray(o)) for o in outputs]
+        learned = any(v.learned for v in sources)
+        return [self.graph.weight(f"{sources[0].name}.{self.graph.scope}", np.asarray(o), learned) for o in outputs]
 
 
 def _opened(jaxpr: Any) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +42,18 @@ class OnnxModule(Module):
         tensor([2., 4.])
     """
 
-    def __init__(self, graph: Graph, initializers: dict[str, np.ndarray], opset: int):
+    def __init__(self, graph: Graph, initializers: dict[str, np.ndarray], opset: int, roles: Mapping[str, str]):
         super().__init__()
         known = known_while_tracing(graph)
-        statistics = {name for step in graph.all_steps() if step.op_type == "BatchNormalization" for name in step.inputs[3:5]}
+        buffers = {name for name, role in roles.items() if role == "buffer"}
+        buffers |= {name for step in graph.all_steps() if step.op_type == "BatchNormalization" for name in step.inputs[3:5]}
         program = _Program(graph, opset)
         flat = not _have_homes(initializers)
         for name, array in initializers.items():
-            if name in known or is_strings(array) or (array.dtype in (np.int64, np.bool_) and array.size <= _SMALL):
+            if name in known or roles.get(name) == "constant" or is_strings(array) or (array.dtype in (np.int64, np.bool_) and array.size <= _SMALL):
                 program.constants[name] = array
                 continue
-            is_learned = _is_floating(array.dtype) and name not in statistics
+            is_learned = _is_floating(array.dtype) and name not in buffers
             program.places[name] = (name,) if flat else tuple(name.split("."))
             self._keep(program.places[name], Parameter(as_tensor(array)) if is_learned else Buffer(as_tensor(array)))
         mark_constants(graph, set(program.constants))
@@ -208,7 +210,7 @@ def load(model: Any) -> OnnxModule:
     parser = Parser(where, folder, proto.functions)
     graph = parser.model(proto)
     opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=1)
-    return OnnxModule(graph, parser.initializers, opset)
+    return OnnxModule(graph, parser.initializers, opset, parser.roles)
 
 
 def _read(model: Any) -> tuple[Any, Path | None, str]:

@@ -29,6 +29,7 @@ class Parser:
 
     Attributes:
         initializers: the arrays of all graphs in the model, by names of their own.
+        roles: of those that files of `nr.onnx.export` say not to be parameters, what they are instead: "buffer" or "constant".
     """
 
     def __init__(self, where: str, folder: Path | None, functions: Iterable[Any] = ()):
@@ -36,6 +37,7 @@ class Parser:
         self.folder = folder
         self.functions = {(_domain(f.domain), f.name, getattr(f, "overload", "")): f for f in functions}
         self.initializers: dict[str, np.ndarray] = {}
+        self.roles: dict[str, str] = {}
         self.taken: set[str] = {""}
         self.unknown: dict[tuple[str, str, int], None] = {}
         self.nodes = 0
@@ -75,6 +77,8 @@ class Parser:
         for name, read, tensor in constants:
             known = scope[name] = self.fresh(name)
             self.initializers[known] = read(tensor, self.folder, f"{self.where}: tensor {name!r}")
+            if getattr(tensor, "doc_string", "") in ("buffer", "constant"):
+                self.roles[known] = tensor.doc_string
         steps: list[Node] = []
         for node in proto.node:
             self.node(node, scope, opsets, given, steps, ())

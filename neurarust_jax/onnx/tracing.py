@@ -16,9 +16,11 @@ from .. import dispatch, dtypes
 from ..autograd.graph import no_grad
 from ..cells import Cell, StateTrace
 from ..dispatch import OPS, Kernel, Op
+from ..errors import NeuraRustError
 from ..generator import Generator
 from ..ops.indexing import _KERNELS
 from ..tensor import Tensor, array_from, wrap
+from .builder import UnsupportedOpError
 from .dimensions import concrete, is_symbolic, shapes_by_samples
 
 _PREFIX = "nr."
@@ -179,9 +181,13 @@ def _staged(function: Callable, function_at: Callable, values: list[Any], label:
     except (TypeError, ValueError, OverflowError, jax.errors.InconclusiveDimensionOperation) as error:
         if not has_converter(call.name) and "comparison" in str(error):
             raise  # the export decides the comparison, and begins again
-        outputs = shapes_by_samples(function_at, values, call.static)
+        outputs = _known_shape(call, values)
         if outputs is None:
-            raise
+            outputs = shapes_by_samples(function_at, values, call.static)
+        if outputs is None:
+            if isinstance(error, NeuraRustError | jax.errors.InconclusiveDimensionOperation):
+                raise
+            raise fixed_shape_needed(call.name, error) from error
         call.opaque = str(error).partition("\n")[0]
 
     def blank(*_: Any) -> Any:
@@ -189,6 +195,21 @@ def _staged(function: Callable, function_at: Callable, values: list[Any], label:
 
     blank.__name__ = blank.__qualname__ = label
     return jax.jit(blank, keep_unused=True)(*values)
+
+
+def fixed_shape_needed(name: str, reason: Any) -> UnsupportedOpError:
+    """The error for an op that has no form for open dimensions."""
+    reason = str(reason).partition("\n")[0].strip().rstrip(".")
+    return UnsupportedOpError(
+        f"nr.{name} cannot be exported with these dynamic dimensions: {reason}. Export it with a fixed shape, by leaving the dimension out of dynamic_shapes"
+    )
+
+
+def _known_shape(call: Call, values: list[Any]) -> Any:
+    from .lowering import SHAPES
+
+    function = SHAPES.get(call.name)
+    return None if function is None else function(*values, **call.static)
 
 
 def _wrapped(output: Any) -> Any:

@@ -54,3 +54,67 @@ def assert_same(model: onnx.ModelProto, function: Any, *arguments: Any, rtol: fl
         assert ours.dtype == theirs.dtype
         scale = float(np.abs(theirs[np.isfinite(theirs)]).max(initial=0)) if theirs.dtype.kind == "f" else 0
         np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol * max(scale, 1e-3) if atol is None else atol)
+
+
+def is_tensor(x: Any) -> bool:
+    return isinstance(x, nr.Tensor)
+
+
+def check_loaded(program: Any, function: Any, inputs: Any, named: Any) -> None:
+    """The file read by `nr.onnx.load` gives the function's outputs, and the gradients of its inputs and parameters."""
+    loaded = nr.onnx.load(program.model_proto.SerializeToString())
+    everything, structure = jax.tree.flatten((inputs, named), is_leaf=is_tensor)
+    places = [i for i, x in enumerate(everything) if is_tensor(x)]
+    learned = [i for i in places if everything[i].dtype.is_floating_point]
+
+    def original(values):
+        given, keywords = jax.tree.unflatten(structure, values)
+        return function(*given, **keywords)
+
+    def read_back(values):
+        return loaded(*(values[i] for i in places))
+
+    for ours, theirs in zip(leaves(read_back(everything)), leaves(original(everything)), strict=True):
+        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    if isinstance(function, nr.nn.CTCLoss):
+        return  # its gradient, as PyTorch's, takes its input for a log_softmax
+
+    def gradients(call, module):
+        values = list(everything)
+        for place in learned:
+            values[place] = everything[place].detach().requires_grad_()
+        for parameter in module.parameters() if isinstance(module, nr.nn.Module) else ():
+            parameter.grad = None
+        found = [x for x in jax.tree.leaves(call(values), is_leaf=is_tensor) if is_tensor(x) and x.dtype.is_floating_point]
+        total = sum((x.tanh().sum() for x in found), nr.zeros(()))  # of infinite outputs too
+        if total.requires_grad:
+            total.backward()
+        return [np.zeros(values[i].shape, np.float32) if values[i].grad is None else values[i].grad.numpy() for i in learned]
+
+    for ours, theirs in zip(gradients(read_back, loaded), gradients(original, function), strict=True):
+        known = ~np.isnan(theirs)  # what the gradient of an element that is no number is, is nobody's concern
+        np.testing.assert_allclose(ours[known], theirs[known], rtol=1e-4, atol=1e-5)
+    if isinstance(function, nr.nn.Module) and not getattr(function, "scale_grad_by_freq", False):  # of which a file knows nothing
+        _check_parameters(dict(loaded.named_parameters()), {name: p for name, p in function.named_parameters() if not _is_merged(function, name)})
+
+
+def _is_merged(layer: Any, name: str) -> bool:
+    """Whether a parameter is in the file only as part of a sum, or with a row that the file does not know to be fixed."""
+    if isinstance(layer, nr.nn.LSTM):
+        return layer.proj_size > 0 and name.startswith("bias_hh")
+    return isinstance(layer, nr.nn.Embedding) and layer.padding_idx is not None
+
+
+def _check_parameters(loaded: dict[str, Any], original: dict[str, Any]) -> None:
+    """Gradients of parameters are the same: by name, and, of those that the file holds in another form, taken together."""
+    ours, theirs = ({name: p.grad.numpy() for name, p in table.items() if p.grad is not None} for table in (loaded, original))
+    if not original:
+        return
+    for name in [name for name in theirs if name in ours or f"{name}.T" in ours]:
+        found = ours.pop(name) if name in ours else ours.pop(f"{name}.T").T
+        np.testing.assert_allclose(found, theirs.pop(name), rtol=1e-4, atol=1e-5, err_msg=name)
+    a, b = (np.sort(np.concatenate([np.zeros(0), *(-np.abs(g).ravel() for g in table.values())])) for table in (ours, theirs))
+    length = max(a.size, b.size)  # zeros may have been added, or left out
+    a, b = (np.pad(x, (0, length - x.size)) for x in (a, b))
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=f"{sorted(ours)} for {sorted(theirs)}")

@@ -15,19 +15,9 @@ from neurarust_jax.nn import functional as F
 from neurarust_jax.onnx import Dim
 from neurarust_jax.onnx.builder import UnsupportedOpError
 from tests.benchmarks import onnx_export as benchmark
-from tests.conformance.rows import all_rows
-from tests.conformance.test_layers import arguments_of, build
-from tests.onnx.exported import assert_same, checked, leaves, session
-from tests.oracle import to_nr
+from tests.onnx.exported import assert_same, check_loaded, checked, session
 
-ROWS = all_rows()
 OPSETS = (17, 21, 23)
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Using padding='same' with even kernel lengths",
-    "ignore:enable_nested_tensor is True",
-    "ignore:.*nested tensors is in prototype",
-    "ignore:LSTM with projections is not supported with oneDNN",
-)
 
 
 def normal(*shape: int) -> nr.Tensor:
@@ -46,75 +36,7 @@ def initializers(program) -> dict[str, tuple[int, ...]]:
     return {i.name: tuple(i.dims) for i in program.model_proto.graph.initializer}
 
 
-# --- every layer -------------------------------------------------------------------------------------------------------
-
-
-def mapped(function, x):
-    """A function of every tensor in nested tuples, lists and dicts; `None` for anything else."""
-    if isinstance(x, dict):
-        return {name: mapped(function, y) for name, y in x.items()}
-    if isinstance(x, tuple | list):
-        return type(x)(mapped(function, y) for y in x)
-    return function(x) if isinstance(x, nr.Tensor) else x
-
-
-def doubled(x):
-    """The inputs twice over along their first dimension."""
-    return mapped(lambda t: nr.cat([t, t]) if t.ndim else t, x)
-
-
-def open_first(x):
-    """The first dimension of every input left open; those of one length have one name."""
-    return mapped(lambda t: {0: f"length_{t.shape[0]}"} if t.ndim else None, x)
-
-
-def export_row(row, opset, is_open=False):
-    layer, _ = build(row)
-    layer.eval()
-    inputs, named = arguments_of(row, to_nr)
-    shapes = (*open_first(inputs), *(open_first(v) for _, v in sorted(named.items()))) if is_open else None
-    return layer, inputs, named, nr.onnx.export(layer, inputs, kwargs=named, opset_version=opset, dynamic_shapes=shapes)
-
-
-@pytest.mark.parametrize(("row", "opset"), [(row, OPSETS[i % 3]) for i, row in enumerate(ROWS[::12])], ids=str)
-def test_a_layer_computes_the_same_in_onnx_runtime(row, opset):
-    layer, inputs, named, program = export_row(row, opset)
-    assert_same(checked(program), layer, *inputs, **named)
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("opset", OPSETS)
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_every_layer_computes_the_same_in_onnx_runtime(row, opset):
-    layer, inputs, named, program = export_row(row, opset)
-    assert_same(checked(program), layer, *inputs, **named)
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("opset", OPSETS)
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_every_layer_takes_other_batches(row, opset):
-    layer, _ = build(row)
-    inputs, named = arguments_of(row, to_nr)
-    if row.name == "Fold" and row.inputs[0].ndim == 2:
-        pytest.skip("the channels, which come first, must be a multiple of the kernel's size")
-    if row.name == "EmbeddingBag" and row.inputs[0].ndim == 1:
-        pytest.skip("offsets twice over are not in order; longer bags have a test of their own")
-    try:
-        layer.eval()(*doubled(inputs), **doubled(named))
-    except Exception:
-        pytest.skip("the first dimension of these inputs cannot be longer")
-    layer, inputs, named, program = export_row(row, opset, is_open=True)
-    model = checked(program)
-    assert_same(model, layer, *inputs, **named)
-    assert_same(model, layer, *doubled(inputs), **doubled(named))
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_every_layer_loaded_back_is_the_same_with_its_gradients(row):
-    layer, inputs, named, program = export_row(row, 21)
-    check_loaded(program, layer, inputs, named)
+# --- layers whose files need care ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["sum", "mean", "max"])
@@ -126,47 +48,10 @@ def test_bags_of_any_number_and_length(mode):
         assert_same(checked(program), model, *inputs)
 
 
-@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_gates_keep_their_order_through_a_file(kind):
     layer, x = getattr(nn, kind)(3, 4, bidirectional=True).eval(), normal(5, 2, 3)
     check_loaded(nr.onnx.export(layer, (x,)), layer, (x,), {})
-
-
-def is_tensor(x):
-    return isinstance(x, nr.Tensor)
-
-
-def check_loaded(program, function, inputs, named):
-    """The file read by `nr.onnx.load` gives the function's outputs and the gradients of its inputs."""
-    loaded = nr.onnx.load(program.model_proto.SerializeToString())
-    everything, structure = jax.tree.flatten((inputs, named), is_leaf=is_tensor)
-    places = [i for i, x in enumerate(everything) if is_tensor(x)]
-    learned = [i for i in places if everything[i].dtype.is_floating_point]
-
-    def original(values):
-        given, keywords = jax.tree.unflatten(structure, values)
-        return function(*given, **keywords)
-
-    def read_back(values):
-        return loaded(*(values[i] for i in places))
-
-    for ours, theirs in zip(leaves(read_back(everything)), leaves(original(everything)), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
-
-    def gradients(call):
-        def total(values):
-            arguments = list(everything)
-            for place, value in zip(learned, values, strict=True):
-                arguments[place] = value
-            found = [x for x in jax.tree.leaves(call(arguments), is_leaf=is_tensor) if is_tensor(x) and x.dtype.is_floating_point]
-            return sum((x.tanh().sum() for x in found), nr.zeros(()))  # of infinite outputs too
-
-        return nr.grad(total)([everything[i] for i in learned])
-
-    if learned and not isinstance(function, nn.CTCLoss):  # whose gradient, as PyTorch's, takes its input for a log_softmax
-        for ours, theirs in zip(gradients(read_back), gradients(original), strict=True):
-            known = ~np.isnan(np.asarray(theirs))  # what the gradient of an element that is no number is, is nobody's concern
-            np.testing.assert_allclose(np.asarray(ours)[known], np.asarray(theirs)[known], rtol=1e-4, atol=1e-5)
 
 
 # --- models ------------------------------------------------------------------------------------------------------------

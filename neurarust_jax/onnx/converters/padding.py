@@ -17,6 +17,7 @@ _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "ci
         case("F.pad(x, (1, -2))", "Pad", x=(2, 3, 4)),
         case("F.pad(x, (1, 2), 'reflect')", "Pad", x=(2, 3, 4)),
         case("F.pad(x, (1, 2, 1, 1), 'replicate')", "Pad", x=(2, 3, 4)),
+        case("F.pad(x, (2, -1), 'reflect')", "Pad Slice", x=(2, 3, 4)),
         case("F.pad(x, (1, 2), 'circular')", "Concat Slice Slice", x=(2, 3, 4)),
         case("F.pad(x, (1, 2), 'circular')", "Pad", 19, x=(2, 3, 4)),
     ],
@@ -30,12 +31,31 @@ def pad(g: Graph, input: Value, pad: tuple[int, ...], mode: str, value: float | 
         befores, afters = [0] * first + [b for b, _ in pairs], [0] * first + [a for _, a in pairs]
         fill = None if not value else g.constant(np.asarray(value, input.dtype))
         return g.add("Pad", input, g.ints(*befores, *afters), fill, mode="constant")
-    if any(p < 0 for p in pad):
-        return None
+    cuts = [(max(-b, 0), max(-a, 0)) for b, a in pairs]
+    pairs = [(max(b, 0), max(a, 0)) for b, a in pairs]
+    if mode == "circular":  # what is cut off is gone before the rest goes around; the other modes still see it
+        return _extended(g, _cut(g, input, first, cuts), first, pairs, mode)
+    return _cut(g, _extended(g, input, first, pairs, mode), first, cuts)
+
+
+def _cut(g: Graph, x: Value, first: int, cuts: list[tuple[int, int]]) -> Value:
+    """So many elements off the ends of each dimension from `first` on."""
+    shape = list(x.known_shape)
+    for axis, (before, after) in enumerate(cuts, first):
+        if before or after:
+            shape[axis] = shape[axis] - before - after
+            x = g.slice(x, axis, before, -after if after else np.iinfo(np.int64).max, shape=list(shape))
+    return x
+
+
+def _extended(g: Graph, x: Value, first: int, pairs: list[tuple[int, int]], mode: str) -> Value:
+    if not any(map(any, pairs)):
+        return x
     if mode == "circular" and g.opset < 19:
-        return _wrapped(g, input, first, pairs)
+        return _wrapped(g, x, first, pairs)
+    shape = [*x.known_shape[:first], *(length + b + a for length, (b, a) in zip(x.known_shape[first:], pairs, strict=True))]
     befores, afters = [0] * first + [b for b, _ in pairs], [0] * first + [a for _, a in pairs]
-    return g.add("Pad", input, g.ints(*befores, *afters), mode=_MODES[mode])
+    return g.add("Pad", x, g.ints(*befores, *afters), mode=_MODES[mode], shape=shape)
 
 
 def _wrapped(g: Graph, x: Value, first: int, pairs: list[tuple[int, int]]) -> Value:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
+import jax
 import numpy as np
 
 from ..builder import Graph, Value
-from ..lowering import case, converter
+from ..lowering import CONVERTERS, SHAPES, case, converter
 from .convolution import tuple_of
 
 _WEIGHTED = {"linear": "linear", "bilinear": "linear", "trilinear": "linear", "bicubic": "cubic"}
@@ -29,8 +31,6 @@ def interpolate(
     n = input.ndim - 2
     lengths = g.results[0].shape[2:]
     if mode == "area":
-        from ..lowering import CONVERTERS
-
         return CONVERTERS[f"adaptive_avg_pool{n}d"](g, input=input, output_size=tuple(lengths))
     if antialias or input.dtype not in (np.float16, np.float32, np.float64):
         return None
@@ -45,6 +45,19 @@ def interpolate(
         "Resize", input, None, scales, sizes, mode=attributes["mode"], coordinate_transformation_mode=attributes["coordinates"], nearest_mode=attributes.get("nearest"),
         cubic_coeff_a=attributes.get("a"),
     )  # fmt: skip
+
+
+def _resized(input: Any, size: Any, scale_factor: Any, **_: Any) -> Any:
+    """The output's type. A factor such as 0.7 is taken for the fraction 7/10 that it stands for: its own value would round some lengths down by one."""
+    if scale_factor is None or size is not None:
+        return None
+    factors = scale_factor if isinstance(scale_factor, tuple) else (scale_factor,) * (input.ndim - 2)
+    fractions = [Fraction(float(f)).limit_denominator(1000) for f in factors]
+    lengths = [n * f.numerator // f.denominator for n, f in zip(input.shape[2:], fractions, strict=True)]
+    return jax.ShapeDtypeStruct((*input.shape[:2], *lengths), input.dtype)
+
+
+SHAPES["interpolate"] = _resized
 
 
 def _attributes(mode: str, align_corners: bool) -> dict[str, Any]:
