@@ -528,7 +528,7 @@ def _from_python(data: Any, target: np.dtype | None) -> Any:
             return np.array(plain, dtype=target)
     except OverflowError as error:
         whole = np.array(plain)
-        if target.kind == "u" and whole.dtype.kind == "i" and np.abs(whole).max() <= np.iinfo(target).max:  # -1 is the greatest number, as in C
+        if np.dtype(target).kind == "u" and whole.dtype.kind == "i" and np.abs(whole).max() <= np.iinfo(target).max:  # -1 is the greatest number, as in C
             return whole.astype(target)
         raise ArgumentError(f"value cannot be converted to type {target} without overflow: {type(data).__name__} {_shorten(data)}") from error
     except (ValueError, TypeError) as error:

@@ -12,8 +12,8 @@ import neurarust_jax as nr
 from neurarust_jax.amp import autocast_mode as implementation
 from neurarust_jax.errors import DtypeError
 from tests.ops import database
-from tests.ops.database import convert, leaves
-from tests.ops.test_database import UNCOMPILED, _replaced
+from tests.ops.database import convert, leaves, replaced
+from tests.ops.test_database import UNCOMPILED
 
 ENTRIES = [e for e in database.entries() if torch.float32 in e.info.supported_dtypes("cpu") and e.ours is not None]
 
@@ -117,7 +117,7 @@ def _ours(entry, arguments):
     places = leaves(arguments)
 
     def call(*tensors):
-        input, args, kwargs = _replaced(arguments, {id(old): new for old, new in zip(places, tensors, strict=True)})
+        input, args, kwargs = replaced(arguments, {id(old): new for old, new in zip(places, tensors, strict=True)})
         return leaves(entry.ours(input, *args, **kwargs))
 
     with jax.enable_x64(True):

@@ -11,7 +11,7 @@ import torch
 
 import neurarust_jax as nr
 from tests.onnx.exported import checked, outputs
-from tests.ops.database import NAMES_ONE_OF_EQUALS, UNSPECIFIED, Entry, _over_ours, _processes, convert, leaves
+from tests.ops.database import NAMES_ONE_OF_EQUALS, UNSPECIFIED, Entry, convert, leaves, over_ours, processes
 
 
 def function_of(entry: Entry, sample: Any) -> tuple[Any, list[nr.Tensor]]:
@@ -26,8 +26,8 @@ def function_of(entry: Entry, sample: Any) -> tuple[Any, list[nr.Tensor]]:
             filled[place] = tensor
         given, args, named = jax.tree.unflatten(tree, filled)
         output = entry.ours(given, *args, **named)
-        if _processes(sample):
-            output = _over_ours(sample.output_process_fn_grad)(output)
+        if processes(sample):
+            output = over_ours(sample.output_process_fn_grad)(output)
         return [nr.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in leaves(output)]  # ONNX has no complex outputs
 
     return function, [flat[i].detach() for i in places]

@@ -144,33 +144,55 @@ def tolerance(entry: Entry, dtype: torch.dtype, theirs: Any = ()) -> tuple[float
     return max(rtol * 5, 1e-7), max(atol * 5, 1e-7)
 
 
-def forward(entry: Entry, sample: Any) -> tuple[Any, Any]:
-    """(our output, PyTorch's)."""
+def without_layout(sample: Any) -> Any:
+    """The sample without arguments that say how elements lie in memory."""
     if "memory_format" in sample.kwargs or "layout" in sample.kwargs:
         sample.kwargs = {n: v for n, v in sample.kwargs.items() if n not in ("memory_format", "layout")}
+    return sample
+
+
+def replaced(x: Any, given: dict[int, Any]) -> Any:
+    """Nested containers of our tensors with others in their places, by `id`."""
+    if isinstance(x, nr.Tensor):
+        return given[id(x)]
+    if isinstance(x, list | tuple):
+        return type(x)(replaced(element, given) for element in x)
+    if isinstance(x, dict):
+        return {name: replaced(value, given) for name, value in x.items()}
+    return x
+
+
+def forward(entry: Entry, sample: Any) -> tuple[Any, Any]:
+    """(our output, PyTorch's)."""
+    sample = without_layout(sample)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = entry.theirs(sample.input, *sample.args, **sample.kwargs)
-        if sample.output_process_fn_grad is not None and _processes(sample):
+        if processes(sample):
             theirs = sample.output_process_fn_grad(theirs)
         ours = entry.ours(convert(sample.input), *convert(sample.args), **convert(sample.kwargs))
-        if _processes(sample):
-            ours = _over_ours(sample.output_process_fn_grad)(ours)
+        if processes(sample):
+            ours = over_ours(sample.output_process_fn_grad)(ours)
     return ours, theirs
 
 
-def _processes(sample: Any) -> bool:
+def processes(sample: Any) -> bool:
     """Whether the sample makes its output unique, as for eigenvectors, whose sign is free."""
-    return sample.output_process_fn_grad.__code__.co_code != (lambda x: x).__code__.co_code
+    return sample.output_process_fn_grad is not None and sample.output_process_fn_grad.__code__.co_code != (lambda x: x).__code__.co_code
 
 
-def _over_ours(f: Any) -> Callable:
+def over_ours(f: Any) -> Callable:
+    """A function written over the module `torch`, over ours."""
     return types.FunctionType(f.__code__, {**f.__globals__, "torch": nr}, f.__name__, f.__defaults__, f.__closure__)
 
 
 def compare_forward(entry: Entry, sample: Any, dtype: torch.dtype) -> None:
     """Our output has PyTorch's structure, shapes, dtypes and values."""
-    ours, theirs = forward(entry, sample)
+    compare_output(entry, sample, *forward(entry, sample), dtype)
+
+
+def compare_output(entry: Entry, sample: Any, ours: Any, theirs: Any, dtype: torch.dtype) -> None:
+    """Our output for a sample has the structure, shapes, dtypes and values of PyTorch's."""
     rtol, atol = tolerance(entry, dtype, theirs)
     if entry.info.name in UNSPECIFIED:
         assert [(tuple(o.shape), o.dtype.name) for o in leaves(ours)] == [(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for t in leaves(theirs)]
@@ -204,8 +226,8 @@ def compare_gradients(entry: Entry, sample: Any, dtype: torch.dtype) -> None:
         warnings.simplefilter("ignore")
         theirs = entry.theirs(sample.input, *sample.args, **sample.kwargs)
         ours = entry.ours(ours_all[0], *ours_all[1], **ours_all[2])
-        if _processes(sample):
-            theirs, ours = sample.output_process_fn_grad(theirs), _over_ours(sample.output_process_fn_grad)(ours)
+        if processes(sample):
+            theirs, ours = sample.output_process_fn_grad(theirs), over_ours(sample.output_process_fn_grad)(ours)
     pairs = [(o, t) for o, t in zip(leaves(ours), leaves(theirs), strict=True) if t.requires_grad]
     assert all(o.requires_grad for o, _ in pairs), "an output does not require grad"
     if not pairs:
@@ -236,8 +258,8 @@ def compare_second_gradients(entry: Entry, sample: Any, dtype: torch.dtype) -> N
         warnings.simplefilter("ignore")
         theirs = entry.theirs(sample.input, *sample.args, **sample.kwargs)
         ours = entry.ours(ours_all[0], *ours_all[1], **ours_all[2])
-        if _processes(sample):
-            theirs, ours = sample.output_process_fn_grad(theirs), _over_ours(sample.output_process_fn_grad)(ours)
+        if processes(sample):
+            theirs, ours = sample.output_process_fn_grad(theirs), over_ours(sample.output_process_fn_grad)(ours)
     found = []
     for outputs, inputs, tensor, grad in ((ours, ours_in, convert, nr.autograd.grad), (theirs, theirs_in, lambda x: x, torch.autograd.grad)):
         generator = np.random.default_rng(0)

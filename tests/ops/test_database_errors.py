@@ -18,7 +18,10 @@ NOT_COMPARED = {  # why some inputs of an operator are accepted, or refused with
 }
 DIFFERENT = {
     "narrow_copy": "PyTorch ends in an internal assertion for a dimension that `narrow` refuses with IndexError, as ours does",
-    **dict.fromkeys(["__radd__", "__rmul__", "__rand__", "__ror__", "__rxor__"], "an unbound method called on a number: the descriptor refuses it in PyTorch, ours is the function itself"),
+    **dict.fromkeys(
+        ["__radd__", "__rmul__", "__rand__", "__ror__", "__rxor__"],
+        "an unbound method called on a number: the descriptor refuses it in PyTorch, ours is the function itself",
+    ),
 }
 KINDS = (IndexError, NotImplementedError, ValueError, TypeError, RuntimeError)
 
@@ -56,13 +59,22 @@ def test_input_that_pytorch_refuses_is_refused(entry):
 
 def test_numbers_in_the_place_of_tensors_are_refused():
     x = nr.ones(2)
-    for call in (lambda: nr.maximum(x, 0.5), lambda: nr.eq(2, x), lambda: nr.pow(2, 3), lambda: nr.bitwise_and(1, 3), lambda: nr.clamp(2, 3), lambda: nr.max(2, x)):
+    for call in (
+        lambda: nr.maximum(x, 0.5),
+        lambda: nr.eq(2, x),
+        lambda: nr.pow(2, 3),
+        lambda: nr.bitwise_and(1, 3),
+        lambda: nr.clamp(2, 3),
+        lambda: nr.max(2, x),
+    ):
         with pytest.raises(TypeError, match=r"Tensor, not|at least one tensor"):
             call()
     assert (x == 2).tolist() == [False, False] and (2**x).tolist() == [2, 2] and (nr.tensor(6) & 3).item() == (3 & nr.tensor(6)).item() == 2
 
 
-@pytest.mark.parametrize(("value", "dtype"), [(-5, "uint8"), (-256, "uint8"), (300, "uint8"), (300, "int8"), (2**31, "int32"), (-2.5, "uint8"), (2.5, "int32"), (1e6, "float16")])
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(-5, "uint8"), (-256, "uint8"), (300, "uint8"), (300, "int8"), (2**31, "int32"), (-2.5, "uint8"), (2.5, "int32"), (1e6, "float16")]
+)
 def test_numbers_beyond_a_dtype_are_refused_or_wrap_as_in_pytorch(value, dtype):
     for make in (lambda library, d: library.full((2,), value, dtype=d), lambda library, d: library.tensor([value, 1], dtype=d)):
         try:
