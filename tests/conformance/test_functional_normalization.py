@@ -97,7 +97,7 @@ def test_half_precision_with_single_precision_parameters(dtype):
     assert_same(F.group_norm(x, 2, w, w), TF.group_norm(t, 2, v, v), **tolerance)
     assert_same(F.layer_norm(x.mT, (4,), w, w), TF.layer_norm(t.mT, (4,), v, v), **tolerance)
     large = nr.full((2, 3000), 3.0, dtype=nr.float16)  # whose sum no float16 holds
-    assert F.layer_norm(large, (3000,)).abs().max() == 0
+    assert F.layer_norm(large, (3000,)).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize(
