@@ -131,5 +131,5 @@ def writes_into_a_tensor(method: str, instead: str) -> ImmutableTensorError:
     """The error for an in-place `method` called on a plain Tensor; `instead` is the line to write."""
     return ImmutableTensorError(
         f"{method} writes into a Tensor, and a Tensor's value never changes here. Write instead:  {instead}\n"
-        "Only Parameter and Buffer are places that can be written to."
+        "Only Parameter and Buffer, their .data, and a .grad are places that can be written to."
     )

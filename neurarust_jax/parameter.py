@@ -11,8 +11,8 @@ import numpy as np
 
 from . import devices, dtypes
 from .cells import Cell, Leaf, outside_traces
-from .errors import ArgumentError, AutogradError, ShapeError
-from .tensor import Tensor, array_from, wrap
+from .errors import ArgumentError, ShapeError
+from .tensor import Tensor, WritableTensor, array_from, wrap
 
 changes = 0  # counts changes of what a compiled function takes as fixed: flags of cells and plain attributes of modules
 
@@ -23,8 +23,8 @@ def note_change() -> None:
     changes += 1
 
 
-class CellTensor(Cell, Tensor):
-    """A tensor whose value can be replaced. Base of `Parameter` and `Buffer`."""
+class CellTensor(Cell, WritableTensor):
+    """A tensor that is a cell. Base of `Parameter` and `Buffer`."""
 
     _value = property(Cell._read)  # type: ignore[assignment]
 
@@ -33,19 +33,10 @@ class CellTensor(Cell, Tensor):
         if requires_grad:
             Tensor.requires_grad_(self)
 
-    def assign(self, value: Any) -> CellTensor:
-        """Replace the value; shape and dtype may change too. In-place methods and `copy_` keep both.
-
-        Args:
-            value: a tensor or array.
-        """
-        self._write(array_from(value))
-        return self
-
     @property
     def data(self) -> Tensor:
-        """The present value, without a graph. Setting it replaces the value."""
-        return wrap(self._value).detach()
+        """The value, without a graph; in-place methods of it write into the cell. Setting it replaces the value."""
+        return Data(self)
 
     @data.setter
     def data(self, value: Any) -> None:
@@ -56,22 +47,6 @@ class CellTensor(Cell, Tensor):
         if bool(requires_grad) != (self._node is not None):
             note_change()
         Tensor.requires_grad_(self, requires_grad)
-        return self
-
-    def _replace(self, value: Tensor, method: str) -> CellTensor:
-        """Write the result of an in-place `method`, cast to the cell's dtype."""
-        old = self._value
-        new = value._value
-        if tuple(new.shape) != tuple(old.shape):
-            raise ShapeError(f"output with shape {tuple(old.shape)} doesn't match the broadcast shape {tuple(new.shape)} in {method}")
-        if new.dtype != old.dtype:
-            if dtypes._category(new.dtype) > dtypes._category(old.dtype):
-                raise AutogradError(
-                    f"result type {dtypes.from_numpy(new.dtype)} can't be cast to the desired output type {dtypes.from_numpy(old.dtype)} in {method}"
-                )
-            with dtypes.x64():
-                new = jax.lax.convert_element_type(new, old.dtype)
-        self._write(new)
         return self
 
     def __reduce__(self) -> Any:
@@ -85,6 +60,25 @@ class CellTensor(Cell, Tensor):
         twin = _rebuild(type(self), self._value, self._node is not None, copy.deepcopy(self._extra_state(), memo))
         memo[id(self)] = twin
         return twin
+
+
+class Data(WritableTensor):
+    """What `.data` of a cell gives: the value that the cell has whenever it is looked at, without a graph. In-place methods write into the cell."""
+
+    _node = None
+
+    def __init__(self, cell: CellTensor):
+        self._cell = cell
+
+    @property
+    def _value(self) -> Any:
+        return self._cell.detach()._value
+
+    def _write(self, value: Any) -> None:
+        self._cell._write(value)
+
+
+jax.tree_util.register_pytree_node(Data, lambda data: ((data._value,), None), lambda _, children: wrap(children[0]))
 
 
 def _rebuild(cls: type[CellTensor], value: Any, requires_grad: bool, extra: dict[str, Any]) -> CellTensor:

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import devices, dtypes
 from .cells import Leaf
-from .errors import ArgumentError, ArgumentTypeError, AutogradError, DLPackError, IndexOutOfRangeError, TracedValueError, writes_into_a_tensor
+from .errors import ArgumentError, ArgumentTypeError, AutogradError, DLPackError, IndexOutOfRangeError, ShapeError, TracedValueError, writes_into_a_tensor
 from .layouts import strided
 
 if TYPE_CHECKING:
@@ -354,11 +354,11 @@ class Tensor:
         """The gradient that `backward()` accumulated here, or `None`."""
         if self.is_leaf:
             leaf = self.__dict__.get("_kept_leaf")
-            value = None if leaf is None else leaf._read()
         else:
             retained = self._node.retained
-            value = None if retained is None or self._index not in retained else retained[self._index]._read()
-        return value if value is None or isinstance(value, Tensor) else wrap(value)
+            leaf = None if retained is None else retained.get(self._index)
+        value = None if leaf is None else leaf._read()
+        return value if value is None or isinstance(value, Tensor) else Gradient(leaf, value)
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -422,6 +422,58 @@ class Tensor:
 
 
 _new = object.__new__
+
+
+class WritableTensor(Tensor):
+    """A tensor with in-place methods. Subclasses say with `_write` where a new value goes."""
+
+    _write: Callable[[Any], None]
+
+    def assign(self, value: Any) -> WritableTensor:
+        """Replace the value; shape and dtype may change too. In-place methods and `copy_` keep both.
+
+        Args:
+            value: a tensor or array.
+        """
+        self._write(array_from(value))
+        return self
+
+    def _replace(self, value: Tensor, method: str) -> WritableTensor:
+        """Write the result of an in-place `method`, cast to the dtype that it is written into."""
+        old, new = self._value, value._value
+        if tuple(new.shape) != tuple(old.shape):
+            raise ShapeError(f"output with shape {tuple(old.shape)} doesn't match the broadcast shape {tuple(new.shape)} in {method}")
+        if new.dtype != old.dtype:
+            if dtypes._category(new.dtype) > dtypes._category(old.dtype):
+                raise AutogradError(
+                    f"result type {dtypes.from_numpy(new.dtype)} can't be cast to the desired output type {dtypes.from_numpy(old.dtype)} in {method}"
+                )
+            with dtypes.x64():
+                new = jax.lax.convert_element_type(new, old.dtype)
+        self._write(new)
+        return self
+
+
+class Gradient(WritableTensor):
+    """What `.grad` gives. In-place methods write into the place that it was read from, as long as its value still stands there."""
+
+    _node = None
+
+    def __init__(self, leaf: Leaf, value: Any):
+        self._leaf_read = leaf
+        self._value = value
+
+    @property
+    def data(self) -> Tensor:
+        """The gradient itself."""
+        return self
+
+    def _write(self, value: Any) -> None:
+        if isinstance(value, jax.core.Tracer) and not isinstance(self._value, jax.core.Tracer):
+            raise TracedValueError("a gradient that was read outside a compiled or transformed function was written inside; read it, as p.grad, inside too")
+        if self._leaf_read._read() is self._value:
+            self._leaf_read._write(value)
+        self._value = value
 
 
 def wrap(value: Any) -> Tensor:
@@ -587,7 +639,8 @@ def _unflatten(_: None, children: Any) -> Tensor:
     return wrap(children[0])
 
 
-jax.tree_util.register_pytree_node(Tensor, _flatten, _unflatten)
+for _cls in (Tensor, Gradient):
+    jax.tree_util.register_pytree_node(_cls, _flatten, _unflatten)
 
 
 def attach(name: str, method: Callable[..., Any] | property) -> None:

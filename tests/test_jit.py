@@ -503,7 +503,7 @@ def test_a_value_taken_before_a_step_survives_its_donation():
     graph = (p * p).sum()
     step()
     step()
-    kept = p.data
+    kept = p.detach()
     step()
     assert before.sum().item() == 1000 and view.sum() == 1000 and kept.sum().item() == -1000
     graph.backward()

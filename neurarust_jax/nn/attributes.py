@@ -13,7 +13,7 @@ from .. import cells
 from ..cells import Cell
 from ..errors import ArgumentError, ArgumentTypeError
 from ..parameter import Buffer, Parameter, note_change
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor, WritableTensor, wrap
 
 REGISTRIES = ("_parameters", "_buffers", "_modules", "_states")
 HOOKS = (
@@ -93,6 +93,8 @@ class ModuleAttributes:
                 raise ArgumentTypeError(f"cannot assign '{type(value).__name__}' as child module '{name}' (nr.nn.Module or None expected)")
             self._modules[name] = _seen_by(module_registration_hooks, self, name, None)
         elif isinstance(value, Tensor) and not isinstance(value, Cell) and not isinstance(getattr(type(self), name, None), property):
+            if isinstance(value, WritableTensor):  # `.data` or `.grad` of a cell: what stands there now
+                value = wrap(value._value)
             if name in self._states:
                 self._states[name]._write(value)
                 return

@@ -1,6 +1,7 @@
 """In-place methods, and the functions of their names.
 
-They write into cells, `Parameter` and `Buffer`; of a plain Tensor each raises the error that shows the line to write. `x += y` on a plain Tensor makes a new one, as for Python's numbers.
+They write into cells, `Parameter` and `Buffer`, through `.data` too, and into `.grad`; of a plain Tensor each raises the error that shows the line to write. `x += y` on a
+plain Tensor makes a new one, as for Python's numbers.
 """
 
 from collections.abc import Callable
@@ -8,8 +9,7 @@ from typing import Any
 
 from ..autograd.graph import mode
 from ..errors import AutogradError, DtypeError, writes_into_a_tensor
-from ..parameter import CellTensor
-from ..tensor import Tensor, attach, wrap
+from ..tensor import Tensor, WritableTensor, attach, wrap
 from .indexing import update
 from .random import FILLERS
 
@@ -46,7 +46,7 @@ def check_writable(cell: Tensor, method: str) -> None:
 
 
 def _in_place(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    def method(self: CellTensor, *arguments: Any, **named: Any) -> CellTensor:
+    def method(self: WritableTensor, *arguments: Any, **named: Any) -> WritableTensor:
         check_writable(self, f"{name}()")
         result = function(wrap(self._value), *arguments, **named)
         return self.assign(result) if name in _RESHAPING else self._replace(result, f"{name}()")
@@ -94,8 +94,8 @@ def in_place_function(name: str, function: Callable[..., Any]) -> Callable[..., 
     """The function `name`, which writes what `function` gives into its first argument, a cell; of a plain Tensor it raises the error that shows the line to write."""
     write, instead = _in_place(name, function), _INSTEAD.get(name, f"x = {name.removesuffix('_')}(x)")
 
-    def in_place(input: Any, *arguments: Any, **named: Any) -> CellTensor:
-        if not isinstance(input, CellTensor):
+    def in_place(input: Any, *arguments: Any, **named: Any) -> WritableTensor:
+        if not isinstance(input, WritableTensor):
             raise writes_into_a_tensor(f"{name}(x)", instead)
         return write(input, *arguments, **named)
 
@@ -142,22 +142,22 @@ def attach_in_place_methods() -> None:
     for base in _METHODS:
         function = getattr(Tensor, base, None)
         if function is not None:
-            setattr(CellTensor, base + "_", _in_place(base + "_", function))
+            setattr(WritableTensor, base + "_", _in_place(base + "_", function))
             attach(base + "_", _refusal(base + "_", function))
     for name, function in _OTHERS.items():
-        setattr(CellTensor, name, _in_place(name, function))
+        setattr(WritableTensor, name, _in_place(name, function))
     for name in (*_OTHERS, "set_", "resize_", "resize_as_", "fill_diagonal_"):
         attach(name, _refusal(name, None))
     for name in __all__:
         globals()[name] = in_place_function(name, _OTHERS[name] if name in _OTHERS else getattr(Tensor, name[:-1]))
     for symbol, base in _AUGMENTED.items():
-        setattr(CellTensor, f"__i{symbol}__", _in_place(f"__i{symbol}__", getattr(Tensor, base)))
+        setattr(WritableTensor, f"__i{symbol}__", _in_place(f"__i{symbol}__", getattr(Tensor, base)))
 
 
 _AUGMENTED = {"add": "__add__", "sub": "__sub__", "mul": "__mul__", "truediv": "__truediv__", "floordiv": "__floordiv__", "pow": "__pow__"}
 
 
-def _setitem(self: CellTensor, index: Any, value: Any) -> None:
+def _setitem(self: WritableTensor, index: Any, value: Any) -> None:
     check_writable(self, "c[index] = value")
     self._replace(update(wrap(self._value), index, value, "set"), "c[index] = value")
 
@@ -166,5 +166,5 @@ def _refuse_setitem(self: Tensor, index: Any, value: Any) -> None:
     raise writes_into_a_tensor("x[index] = value", "x = x.at[index].set(value)")
 
 
-CellTensor.__setitem__ = _setitem
+WritableTensor.__setitem__ = _setitem
 attach("__setitem__", _refuse_setitem)

@@ -10,8 +10,7 @@ from typing import Any
 from ..autograd.graph import no_grad
 from ..dispatch import Array, op
 from ..errors import ArgumentError, ArgumentTypeError, ShapeError, writes_into_a_tensor
-from ..parameter import CellTensor
-from ..tensor import Tensor
+from ..tensor import Tensor, WritableTensor
 from .inplace import check_writable, in_place_function
 from .nn import adaptive_pooling, ctc, loss, margin_loss, normalization, padding
 from .nn import convolution as convolutions
@@ -168,7 +167,7 @@ def embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad
     return functional_embedding(indices, weight, None if padding_idx < 0 else padding_idx, scale_grad_by_freq=scale_grad_by_freq)
 
 
-def embedding_renorm_(input: CellTensor, indices: Tensor, max_norm: float, norm_type: float) -> CellTensor:
+def embedding_renorm_(input: WritableTensor, indices: Tensor, max_norm: float, norm_type: float) -> WritableTensor:
     """Scale down the rows of a table that have a greater norm than `max_norm`, of those that `indices` name, in the table itself.
 
     Args:
@@ -177,7 +176,7 @@ def embedding_renorm_(input: CellTensor, indices: Tensor, max_norm: float, norm_
         max_norm: the norm.
         norm_type: which norm.
     """
-    if not isinstance(input, CellTensor):
+    if not isinstance(input, WritableTensor):
         raise writes_into_a_tensor("embedding_renorm_(x, ...)", "rows = F.embedding(indices, x, max_norm=max_norm)")
     check_writable(input, "embedding_renorm_()")
     with no_grad():

@@ -84,6 +84,9 @@ def _split(arguments: tuple, named: dict[str, Any]) -> tuple[Any, list[Any], lis
             marks.append(_TENSOR if x._node is None or not mode.grad else _TENSOR_WITH_GRAD)
         elif kind in _PLAIN:
             marks.append((kind, x))
+        elif isinstance(x, Tensor) and not isinstance(x, Cell):  # `.data`, `.grad`
+            leaves.append(wrap(x._value) if x._node is None else x)
+            marks.append(_TENSOR if x._node is None or not mode.grad else _TENSOR_WITH_GRAD)
         elif isinstance(x, jax.Array | np.ndarray | np.generic):
             leaves.append(x if isinstance(x, jax.Array) else array_from(x))
             marks.append(_ARRAY)
