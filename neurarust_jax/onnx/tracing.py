@@ -101,12 +101,13 @@ def trace(function: Callable, arguments: Sequence[Any], named: dict[str, Any]) -
     traced = [isinstance(x, jax.ShapeDtypeStruct) for x in leaves]
     calls: list[Call] = []
     found: list[Any] = []
+    caller_x64 = jax.config.jax_enable_x64  # code in `jax.numpy` has the dtypes that it has without an export
 
     def pure(*values: Any) -> list[Any]:
         remaining = iter(values)
         filled = [wrap(next(remaining)) if t else x for x, t in zip(leaves, traced, strict=True)]
         given, keywords = jax.tree.unflatten(structure, filled)
-        with StateTrace() as state, no_grad(), _listening(calls):
+        with StateTrace() as state, jax.enable_x64(caller_x64), no_grad(), _listening(calls):
             returned = function(*given, **keywords)
             flat, tree = jax.tree.flatten(returned, is_leaf=_whole)
             flat = [state.read(x) if isinstance(x, Cell) else x._value if isinstance(x, Tensor) else x for x in flat]

@@ -115,7 +115,8 @@ def _scan(functions: Sequence[Callable], fixed: tuple, operands: list[list[Any]]
             outputs, new = body(cells.inside(outer, state[1]), captured, [*state[0], *xs, *leaves[b:]])
             return (outputs[:a], cells.after(state[1], new)), outputs[a:]
 
-        (last, kept), ys = jax.lax.scan(step, (leaves[:a], cells.start(outer)), leaves[a:b], length, reverse, unroll)
+        turns = None if a < b else length  # which the elements tell; their number may be a symbol
+        (last, kept), ys = jax.lax.scan(step, (leaves[:a], cells.start(outer)), leaves[a:b], turns, reverse, unroll)
         return *last, *kept, *ys
 
     flags, of_cells = cells.flags([isinstance(x, Tensor) and x._node is not None for x in inputs.operands])

@@ -1,6 +1,9 @@
 """Exported models: checked, run in ONNX Runtime, loaded back; names, open dimensions, files."""
 
+import runpy
+import types
 import warnings
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -120,6 +123,19 @@ MODELS = {
     "gpt": (lambda: benchmark.gpt(nn, nr), below_twenty(2, 5), below_twenty(3, 9), {0: "batch", 1: "length"}),
     "selecting": (Selecting, normal(3, 5), normal(4, 9), {0: "batch", 1: "length"}),
 }
+ALL_MODELS = {
+    **MODELS,
+    "examples/gpt.py": (lambda: example("gpt").GPT(20, 16, 8, 2, 2), below_twenty(2, 5), below_twenty(3, 9), {0: "batch", 1: "length"}),
+    "examples/mnist.py": (lambda: example("mnist").make_model(), normal(2, 1, 8, 8), normal(3, 1, 28, 13), {0: "batch", 2: "height", 3: "width"}),
+    "examples/per_sample_gradients.py": (
+        lambda: example("per_sample_gradients").make_model(), normal(2, 1, 28, 28), normal(3, 1, 35, 30), {0: "batch", 2: "height", 3: "width"},
+    ),
+}  # fmt: skip
+
+
+def example(name: str) -> types.SimpleNamespace:
+    """What a program of `examples/` defines."""
+    return types.SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "examples" / f"{name}.py")))
 
 
 @pytest.mark.parametrize(("name", "opset"), [(name, OPSETS[i % 3]) for i, name in enumerate(MODELS)])
@@ -133,13 +149,15 @@ def test_a_model_takes_other_sizes(name, opset):
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("opset", OPSETS)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ALL_MODELS)
 def test_every_model_takes_other_sizes_and_is_loaded_back(name, opset):
-    make, example, other, axes = MODELS[name]
+    make, given, other, axes = ALL_MODELS[name]
     model = make().eval()
-    program = nr.onnx.export(model, (example,), opset_version=opset, dynamic_shapes=(axes,))
+    assert_same(checked(nr.onnx.export(model, (given,), opset_version=opset)), model, given)
+    program = nr.onnx.export(model, (given,), opset_version=opset, dynamic_shapes=(axes,))
     assert_same(checked(program), model, other)
-    check_loaded(program, model, (example,), {})
+    check_loaded(program, model, (given,), {})
+    check_loaded(program, model, (other,), {})
 
 
 @pytest.mark.exhaustive
@@ -160,6 +178,28 @@ def test_code_in_jax_numpy_exports_too():
         return jnp.tanh(jnp.asarray(x)) @ jnp.ones((3, 2), jnp.float32), nr.relu(x)
 
     assert_same(checked(nr.onnx.export(function, (normal(2, 3),))), function, normal(2, 3))
+
+
+def test_code_in_jax_numpy_has_the_dtypes_that_it_has_outside():
+    def function(x):
+        return jnp.linspace(0, 1, 3) + jnp.asarray(x), jnp.arange(2), jnp.argmax(jnp.asarray(x), 1)
+
+    assert_same(checked(nr.onnx.export(function, (normal(2, 3),))), function, normal(2, 3))
+
+
+def test_a_scan_goes_over_any_number_of_steps():
+    cell = nn.RNNCell(3, 4)
+
+    def function(x):
+        def step(state, element):
+            state = cell(element, state)
+            return state, state * 2
+
+        return nr.scan(step, nr.zeros(x.shape[1], 4), x)
+
+    model = checked(nr.onnx.export(function, (normal(5, 2, 3),), dynamic_shapes=({0: "length", 1: "batch"},)))
+    assert "Scan" in [node.op_type for node in model.graph.node]
+    assert_same(model, function, normal(7, 3, 3))
 
 
 def test_arguments_may_be_nested_and_named():
@@ -312,6 +352,46 @@ def test_comparisons_of_open_dimensions_go_by_the_example():
 def test_axes_in_a_list_that_must_be_equal_become_one():
     model = checked(nr.onnx.export(lambda x, y: x + y, (normal(2, 3), normal(2, 3)), dynamic_axes={"x": [0], "y": [0]}))
     assert_same(model, lambda x, y: x + y, normal(5, 3), normal(5, 3))
+
+
+def test_what_a_file_says_to_be_no_parameter_is_none_when_it_is_loaded():
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(normal(3))
+            self.register_buffer("offset", normal(3))
+
+        def forward(self, x):
+            return F.hardtanh(x * self.weight + self.offset, -2, 2)
+
+    loaded = nr.onnx.load(nr.onnx.export(Shifted().eval(), (normal(2, 3),)).SerializeToString())
+    assert [name for name, _ in loaded.named_parameters()] == ["weight"]
+    assert [name for name, _ in loaded.named_buffers()] == ["offset"]
+
+
+@pytest.mark.parametrize("layer", [nn.AdaptiveAvgPool2d((3, 2)), nn.AdaptiveMaxPool2d(2, return_indices=True), nn.AvgPool2d(3, 3, 1, ceil_mode=True)], ids=repr)
+def test_windows_fit_images_of_other_sizes(layer):
+    model = checked(nr.onnx.export(layer.eval(), (normal(1, 2, 7, 9),), dynamic_shapes=({2: "height", 3: "width"},)))
+    assert_same(model, layer, normal(1, 2, 11, 8))
+
+
+def test_a_length_multiplied_by_a_fraction_is_the_same_in_the_file():
+    def function(x):
+        return F.interpolate(x, scale_factor=0.7, mode="linear", align_corners=True)
+
+    model = checked(nr.onnx.export(function, (normal(1, 2, 9),), dynamic_shapes=({2: "length"},)))
+    for length in (10, 11, 20):
+        assert_same(model, function, normal(1, 2, length), rtol=2e-5)
+
+
+def test_the_root_of_a_derived_dimension_is_computed():
+    model = checked(nr.onnx.export(nn.GLU(1).eval(), (normal(3, 4),), dynamic_shapes=({1: 2 * Dim("half")},)))
+    assert_same(model, nn.GLU(1), normal(3, 10))
+
+
+def test_a_number_computed_from_a_length_is_named():
+    with pytest.raises(UnsupportedOpError, match="compute in integers"):
+        nr.onnx.export(lambda x: x[: int(x.shape[0] * 0.5)], (normal(4, 3),), dynamic_shapes=({0: "batch"},))
 
 
 def test_a_length_used_as_a_python_number_is_named():
