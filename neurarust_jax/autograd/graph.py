@@ -28,6 +28,7 @@ class _Mode(threading.local):
     inference = False
     regime: Regime | None = None  # `None` where nothing of it is on
     constructs = 0  # counts loops and checkpoints that were recorded where they lose their form if JAX differentiates the whole
+    forward = False  # whether the innermost derivative is taken in forward mode
     deferred = False  # whether operations on tracers compute what the backward pass needs only there: JAX differentiates, and sees each as it is
 
 
@@ -170,6 +171,12 @@ class deferred(_ModeSwitch):  # noqa: N801
 
     def __init__(self, value: bool = True):
         super().__init__(value)
+
+
+class in_direction(_ModeSwitch):  # noqa: N801
+    """Context in which a function is differentiated in forward mode, or in reverse mode."""
+
+    attribute = "forward"
 
 
 class no_grad(_ModeSwitch):  # noqa: N801 (PyTorch's name)

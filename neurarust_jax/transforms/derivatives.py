@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import dtypes
+from ..autograd.graph import in_direction
 from ..cells import next_in_sequence
 from ..errors import ArgumentError, AutogradError, ShapeError
 from ..tensor import Tensor
@@ -70,16 +71,18 @@ class _Pure:
         output, aux: how the output and aux of the last call are packed.
     """
 
-    def __init__(self, func: Callable, split: _Split, named: dict[str, Any], has_aux: bool, reached: Places | None):
+    def __init__(self, func: Callable, split: _Split, named: dict[str, Any], has_aux: bool, reached: Places | None, forward: bool = False):
         self.lifted = Lifted(func)
         self.split, self.named, self.has_aux, self.reached = split, named, has_aux, reached
+        self.forward = forward
         self.output = self.aux = Packing(None)
         self.started = next_in_sequence()
 
     def __call__(self, leaves: Any) -> tuple[list[Any], tuple[list[Any], list[Any]]]:
         arguments = self.split.join(leaves)
         self.lifted.originals = originals(arguments, self.split.arguments)
-        returned, written = self.lifted(*arguments, **self.named)
+        with in_direction(self.forward):
+            returned, written = self.lifted(*arguments, **self.named)
         output, aux = returned if self.has_aux else (returned, None)
         self.output, self.aux = Packing(output), Packing(aux)
         return list(map(value_of, self.output.leaves)), (self.aux.leaves, written)
@@ -245,8 +248,8 @@ def jvp(func: Callable, primals: Sequence[Any], tangents: Sequence[Any], *, stri
         directions = [[value_of(x) for x, fixed in zip(p.leaves, _fixed_leaves(p), strict=True) if not fixed] for p in given]
         for number, (primal, direction) in enumerate(zip(split.leaves, directions, strict=True)):
             _check_shapes(f"jvp, tangents[{number}]", direction, primal)
-        pure = _Pure(func, split, named, has_aux, reached)
-        with dtypes.x64():
+        pure = _Pure(func, split, named, has_aux, reached, forward=True)
+        with dtypes.x64(), explained():
             values, tangent, rest = jax.jvp(pure, (split.leaves,), (directions,), has_aux=True)
         aux = pure.finish(*rest)
         output = Packed(pure.output.form, values), Packed(pure.output.form, tangent)
@@ -261,8 +264,8 @@ def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
     @functools.wraps(func)
     def transformed(arguments: tuple, named: dict[str, Any], reached: Places | None) -> Any:
         split = _Split(arguments, range(len(arguments)), "linearize")
-        pure = _Pure(func, split, named, False, reached)
-        with dtypes.x64():
+        pure = _Pure(func, split, named, False, reached, forward=True)
+        with dtypes.x64(), explained():
             values, push, rest = jax.linearize(pure, split.leaves, has_aux=True)
         pure.finish(*rest)
         ends = list(itertools.accumulate(map(len, split.leaves)))
@@ -288,7 +291,7 @@ def _jacobian(compute: Callable, func: Callable, argnums: int | Sequence[int], h
     @functools.wraps(func)
     def transformed(arguments: tuple, named: dict[str, Any], reached: Places | None) -> Any:
         split = _Split(arguments, argnums, name)
-        pure = _Pure(func, split, named, has_aux, reached)
+        pure = _Pure(func, split, named, has_aux, reached, forward=name == "jacfwd")
         with dtypes.x64(), explained():
             jacobians, rest = compute(pure, split.leaves)
         aux = pure.finish(*rest)

@@ -20,6 +20,12 @@ REVERSE = (
 )
 
 
+FORWARD = (
+    "a function that has only a backward rule of its own has no derivative in forward mode. You must implement the jvp function for custom autograd.Function to use it with forward "
+    "mode AD; instead of nr.custom_vjp, write nr.custom_jvp."
+)
+
+
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
     """Raise our errors for JAX's, where a function cannot be differentiated."""
@@ -28,6 +34,10 @@ def explained() -> Iterator[None]:
     except ValueError as error:
         if "Reverse-mode differentiation does not work for lax.while_loop" in str(error):
             raise AutogradError(REVERSE) from error
+        raise
+    except TypeError as error:
+        if "forward-mode autodiff (jvp) to a custom_vjp" in str(error):
+            raise AutogradError(FORWARD) from error
         raise
 
 
