@@ -215,3 +215,21 @@ def test_parameters_made_inside_the_function_are_its_own():
 
     gradient = nr.grad(f)(nr.tensor(X))
     assert tuple(gradient.shape) == (3, 4) and not gradient.requires_grad
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_dicts_keep_the_order_of_their_keys(compiled):
+    params = {"w": nr.ones(2), "b": {"z": nr.zeros(2), "a": nr.ones(1)}, "a": nr.zeros(3)}
+    seen = []
+
+    def total(p):
+        seen.append([*p, *p["b"]])
+        return sum(x.sum() for x in (*p["b"].values(), p["w"], p["a"]))
+
+    def program(p):
+        carried, _ = nr.scan(lambda c, _: ({k: c[k] for k in sorted(c)}, None), {"y": p["w"], "x": p["a"]}, length=2)
+        return nr.grad(total)(p), nr.vmap(lambda x: {"second": x, "first": x})(p["w"]), carried, nr.checkpoint(lambda p: {"p": p["w"], "o": p["a"]}, p)
+
+    gradient, mapped, carried, kept = (nr.jit(program) if compiled else program)(params)
+    assert list(gradient) == list(params) and list(gradient["b"]) == ["z", "a"] and seen[0] == ["w", "b", "a", "z", "a"]
+    assert list(mapped) == ["second", "first"] and list(carried) == ["y", "x"] and list(kept) == ["p", "o"]

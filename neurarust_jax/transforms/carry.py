@@ -43,7 +43,7 @@ class Carry:
                 raise ArgumentTypeError(f"{name}: {path or 'the carried value'} is {x!r} of type {type(x).__name__}; expected tensors, arrays and numbers, in any structure")
         self.leaves = [x if isinstance(x, Tensor | jax.Array) else array_from(x) if isinstance(x, np.ndarray) else wrap(array_from(x)) for x in found]
         form = Packing(tree).form
-        self.form = Form(form.structure, [Tensor if weak or kind is not None else None for weak, kind in zip(self.weak, form.kinds, strict=True)])
+        self.form = Form(form.ordered, [Tensor if weak or kind is not None else None for weak, kind in zip(self.weak, form.kinds, strict=True)])
         self.avals = [Aval(x.shape, raw(x).dtype) for x in self.leaves]
 
     @property

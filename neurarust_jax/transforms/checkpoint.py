@@ -14,7 +14,7 @@ from ..dispatch import Kernel, call
 from ..errors import ArgumentError, ArgumentTypeError
 from ..tensor import Tensor, wrap
 from .closure import Closure, Inputs, eagerly, is_traced, run, write
-from .jit import _join, _split
+from .jit import _join, _split_in_order
 from .selective import keep_marked, marking, selection_of
 
 __all__ = ["checkpoint", "checkpoint_name", "checkpoint_sequential", "noop_context_fn", "remat"]
@@ -106,7 +106,7 @@ def _saving(names: tuple[str, ...]) -> Any:
 
 def _checkpointed(functions: Sequence[Callable], fixed: tuple, operands: tuple[tuple, dict[str, Any]]) -> Any:
     (function,), (policy, selection), (args, kwargs) = functions, fixed, operands
-    structure, marks, leaves = _split(args, kwargs)
+    structure, marks, leaves = _split_in_order(args, kwargs)
 
     def of_leaves(*inside: Any) -> Any:
         args, kwargs = _join(structure, marks, inside)

@@ -25,6 +25,7 @@ from ..tensor import Tensor, array_from, wrap
 from .environment import Environment, cells_around, substituted
 from .jit import CompiledFunction, _is_local, raw
 from .lift import is_tensor, value_of
+from .ordering import flatten, unordered
 
 Aval = jax.ShapeDtypeStruct
 
@@ -38,7 +39,8 @@ class Outputs:
     """
 
     def __init__(self, returned: Any, name: str):
-        leaves, self.structure = jax.tree.flatten(returned, is_leaf=is_tensor)
+        leaves, self.ordered = flatten(returned, is_leaf=is_tensor)
+        self.structure = unordered(self.ordered)
         for leaf in leaves:
             if not isinstance(leaf, Tensor) and not hasattr(leaf, "dtype") and not isinstance(leaf, bool | int | float | complex):
                 raise ArgumentTypeError(f"{name}: the function returned {leaf!r} of type {type(leaf).__name__}; expected tensors, arrays and numbers, in any structure")
@@ -54,7 +56,7 @@ class Outputs:
 
     def unpack(self, tensors: Sequence[Tensor]) -> Any:
         """The structure that was returned, of other tensors."""
-        return jax.tree.unflatten(self.structure, [t if is_one else t._value for t, is_one in zip(tensors, self.kinds, strict=True)])
+        return self.ordered.unflatten([t if is_one else t._value for t, is_one in zip(tensors, self.kinds, strict=True)])
 
 
 def _strong(value: Any) -> Any:

@@ -16,7 +16,7 @@ from ..errors import ArgumentError, ArgumentTypeError, AutogradError
 from ..tensor import Tensor, wrap
 from .carry import CarriedCells, Carry, described
 from .closure import Aval, Closure, Inputs, eagerly, is_traced, peek, run, shaped, union, write
-from .jit import _join, _split
+from .jit import _join, _split_in_order
 from .lift import REVERSE, value_of
 
 __all__ = ["cond", "switch", "while_loop"]
@@ -96,7 +96,7 @@ def _one_element(name: str, what: str, given: Any) -> Any:
 
 def _choose(name: str, names: Sequence[str], functions: Sequence[Callable], index: Any, arguments: tuple) -> Any:
     """The choice inside a transformation."""
-    structure, marks, leaves = _split(arguments, {})
+    structure, marks, leaves = _split_in_order(arguments, {})
 
     def of_leaves(function: Callable) -> Callable:
         return lambda *inside: function(*_join(structure, marks, inside)[0])

@@ -19,7 +19,7 @@ from ..parameter import CellTensor, Parameter
 from ..tensor import Tensor, wrap
 from .closure import Closure, Inputs, Outputs, eagerly, is_traced, run, write
 from .environment import Environment, cells_around
-from .jit import _join, _opaque, _split
+from .jit import _join, _opaque, _split_in_order
 from .lift import is_tensor, value_of
 
 __all__ = ["custom_jvp", "custom_vjp"]
@@ -80,7 +80,7 @@ def _positional(function: Callable, args: tuple, kwargs: dict[str, Any]) -> tupl
 def _called(functions: Sequence[Callable], fixed: tuple, args: tuple) -> tuple[Any, _Reached | None]:
     """(the call as one operation whose derivative is the user's; the cells around it that have a gradient which the rule does not give, if there are any)"""
     kind, name, nondiff, eager = fixed
-    structure, marks, leaves = _split(args, {})
+    structure, marks, leaves = _split_in_order(args, {})
     with _watched([functions[0], args]):
         closure = Closure(name, lambda *inside: functions[0](*_join(structure, marks, inside)[0]), leaves, [functions[0], args])
     one = _Call(name, functions, nondiff, closure, structure, marks, leaves)
@@ -196,7 +196,7 @@ class _Call:
         flat = [_Fixed() if not isinstance(mark, str) else None for mark in self.marks]
         remaining = iter(leaves)
         flat = [x if isinstance(x, _Fixed) else next(remaining) for x in flat]
-        return tuple(flat) if self.structure is None else jax.tree.unflatten(self.structure, flat)[0]
+        return tuple(flat) if self.structure is None else self.structure.unflatten(flat)[0]
 
     def arguments(self, values: Sequence[Any]) -> tuple:
         """The arguments of the user's function, of arrays."""

@@ -295,7 +295,7 @@ def _jacobian(compute: Callable, func: Callable, argnums: int | Sequence[int], h
         with dtypes.x64(), explained():
             jacobians, rest = compute(pure, split.leaves)
         aux = pure.finish(*rest)
-        result = jax.tree.unflatten(pure.output.form.structure, [split.pack(row) for row in jacobians])
+        result = pure.output.form.ordered.unflatten([split.pack(row) for row in jacobians])
         return (result, aux) if has_aux else result
 
     return taped(name, transformed)

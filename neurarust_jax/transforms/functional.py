@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from .. import dtypes
 from ..cells import StateTrace, write_all
 from ..errors import ArgumentError, StateDictError
+from ..parameter import Parameter
 from ..tensor import Tensor, array_from, wrap
 
 __all__ = ["debug_unwrap", "functional_call", "functionalize", "stack_module_state"]
@@ -105,14 +106,14 @@ class _Substituted(StateTrace):
         super().__exit__(*exception)
 
 
-def stack_module_state(models: Sequence[Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def stack_module_state(models: Sequence[Any]) -> tuple[dict[str, Parameter], dict[str, Tensor]]:
     """Parameters and buffers of several modules of one build, stacked along a new first dimension, for `vmap` over an ensemble.
 
     Args:
         models: modules of the same class and shapes.
 
     Returns:
-        ``(parameters, buffers)``, dicts of tensors by name.
+        ``(parameters, buffers)``, dicts by name: parameters, which an optimizer can train, and tensors.
     """
     if not models:
         raise ArgumentError("stack_module_state: Expected at least one model, got 0.")
@@ -122,9 +123,7 @@ def stack_module_state(models: Sequence[Any]) -> tuple[dict[str, Tensor], dict[s
             return {name: wrap(jnp.stack([m[name]._value for m in members])) for name in members[0]}
 
     parameters = stacked([dict(m.named_parameters()) for m in models])
-    for value in parameters.values():
-        value.requires_grad_()
-    return parameters, stacked([dict(m.named_buffers()) for m in models])
+    return {name: Parameter(value) for name, value in parameters.items()}, stacked([dict(m.named_buffers()) for m in models])
 
 
 def functionalize(func: Callable, *, remove: str = "mutations") -> Callable:

@@ -33,6 +33,7 @@ from ..parameter import CellTensor
 from ..tensor import Tensor, array_from, wrap
 from . import retraces
 from .analysis import Analyzed
+from .ordering import flatten, ordered
 
 _RECOMPILATIONS_BEFORE_WARNING = 6
 _KEY_MARKS = 5  # where in a key the marks of the arguments begin
@@ -97,6 +98,12 @@ def _split(arguments: tuple, named: dict[str, Any]) -> tuple[Any, list[Any], lis
     return structure, marks, leaves
 
 
+def _split_in_order(arguments: tuple, named: dict[str, Any]) -> tuple[Any, list[Any], list[Any]]:
+    """The same, with a structure that knows the order of keys: for a trace, where time does not matter."""
+    structure, marks, leaves = _split(arguments, named)
+    return ordered(structure, (arguments, named)), marks, leaves
+
+
 def _hashable(x: Any) -> bool:
     try:
         hash(x)
@@ -109,7 +116,7 @@ def _join(structure: Any, marks: Sequence[Any], leaves: Iterable[Any]) -> tuple[
     """The arguments that were split, with other traced leaves."""
     remaining = iter(leaves)
     flat = [next(remaining) if mark in _TRACED else mark[1].value if isinstance(mark[1], _Same) else mark[1] for mark in marks]
-    return (tuple(flat), {}) if structure is None else jax.tree.unflatten(structure, flat)
+    return (tuple(flat), {}) if structure is None else structure.unflatten(flat)
 
 
 # --- what a program gives back ---------------------------------------------------------------------------------------
@@ -225,7 +232,7 @@ class _Program:
         deferring = deferred(self.records or self.owner.module is not None)
         with trace, jax.enable_x64(self.owner.caller_x64), _ModeSwitch(self.grad), under_regime(self.regime), deferring:
             returned = self.owner.function(*arguments, **named)
-        found, tree = jax.tree.flatten(returned, is_leaf=_opaque)
+        found, tree = flatten(returned, is_leaf=_opaque)
         outputs, kinds, requires_grad = [], [], []
         for leaf in found:
             if isinstance(leaf, Tensor):
@@ -435,7 +442,7 @@ def _returned(meta: _Meta, outputs: list[Any]) -> Any:
             leaves.append(value if isinstance(value, Tensor) else wrap(value))
         else:
             leaves.append(next(values) if kind is jax.Array else kind.value)
-    return jax.tree.unflatten(meta.tree, leaves)
+    return meta.tree.unflatten(leaves)
 
 
 # --- the public face -------------------------------------------------------------------------------------------------
@@ -490,7 +497,7 @@ class CompiledFunction(Analyzed):
         if self.programs and key not in self.programs:
             self._warn_of_changing_argument(key, call_arguments)
         retraces.note(self, retraces.of_new_program(self, key, structure, marks))
-        program = _Program(self, structure, marks)
+        program = _Program(self, ordered(structure, call_arguments), marks)
         candidates = list(dict.fromkeys([default_generator, *self._cells_around(call_arguments)]))
         program.discover(candidates, [raw(x) for x in leaves])
         self.programs.setdefault(key, []).append(program)

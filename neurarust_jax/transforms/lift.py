@@ -13,6 +13,7 @@ from ..cells import Cell, Leaf, StateTrace, write_all
 from ..errors import AutogradError
 from ..parameter import unflatten_as
 from ..tensor import Tensor, array_from, wrap
+from .ordering import flatten, unordered
 
 REVERSE = (
     "while_loop has no reverse-mode derivative, because the number of its turns is known only when it runs. Write nr.fori_loop(0, n, ...) or nr.scan, whose length is fixed "
@@ -52,24 +53,24 @@ class Form:
     Where a `Parameter` was, a new one comes to stand, and where a module was, a new module: JAX takes two pytrees for alike only if their nodes are of one class.
 
     Args:
-        structure: the pytree's structure, Tensors counting as leaves.
+        ordered: the pytree's structure, Tensors counting as leaves, as `ordering.flatten` gives it.
         kinds: for each leaf the class of its Tensor, or `None`.
     """
 
-    __slots__ = ("structure", "kinds")
+    __slots__ = ("ordered", "structure", "kinds")
 
-    def __init__(self, structure: Any, kinds: Sequence[type | None]):
-        self.structure, self.kinds = structure, tuple(kinds)
+    def __init__(self, ordered: Any, kinds: Sequence[type | None]):
+        self.ordered, self.structure, self.kinds = ordered, unordered(ordered), tuple(kinds)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Form) and self.kinds == other.kinds and self.structure == other.structure
+        return isinstance(other, Form) and self.kinds == other.kinds and self.ordered == other.ordered
 
     def __hash__(self) -> int:
-        return hash((self.structure, self.kinds))
+        return hash((self.ordered, self.kinds))
 
     def unpack(self, leaves: Sequence[Any]) -> Any:
         """The pytree with these arrays or Tensors as leaves. Those that require grad keep their places in the graph."""
-        unpacked = jax.tree.unflatten(self.structure, [_of_kind(kind, x) for x, kind in zip(leaves, self.kinds, strict=True)])
+        unpacked = self.ordered.unflatten([_of_kind(kind, x) for x, kind in zip(leaves, self.kinds, strict=True)])
         if any(kind is None and isinstance(x, Tensor) and x._node is not None for x, kind in zip(leaves, self.kinds, strict=True)):
             _give_places(unpacked, leaves)
         return unpacked
@@ -85,8 +86,8 @@ class Packing:
     """
 
     def __init__(self, tree: Any):
-        leaves, structure = jax.tree.flatten(tree, is_leaf=is_tensor)
-        self.form = Form(structure, [type(x) if isinstance(x, Tensor) else None for x in leaves])
+        leaves, ordered = flatten(tree, is_leaf=is_tensor)
+        self.form = Form(ordered, [type(x) if isinstance(x, Tensor) else None for x in leaves])
         self.leaves = [x._value if isinstance(x, Tensor) else x for x in leaves]
         self.places = [(x._node, x._index) for x in leaves if isinstance(x, Tensor) and x._node is not None]
 

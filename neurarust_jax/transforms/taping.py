@@ -19,6 +19,7 @@ from .closure import Aval, Closure, Inputs, eagerly, is_traced, run, write
 from .environment import Environment, cells_around
 from .jit import _opaque
 from .lift import Form, value_of
+from .ordering import flatten
 
 Places = list[tuple[Any, int]]
 
@@ -119,7 +120,8 @@ def _is_packed(x: Any) -> bool:
 
 def unpacked(tree: Any) -> Any:
     """The same with every `Packed` put together."""
-    return jax.tree.map(lambda x: x.unpack() if isinstance(x, Packed) else x, tree, is_leaf=_is_packed)
+    leaves, structure = flatten(tree, is_leaf=_is_packed)
+    return structure.unflatten([x.unpack() if isinstance(x, Packed) else x for x in leaves])
 
 
 def taped(name: str, transformed: Callable) -> Callable:
@@ -173,7 +175,7 @@ def _requires_grad(function: Callable, args: tuple, named: dict[str, Any]) -> bo
 
 def _taped(functions: Sequence[Callable], fixed: tuple, operands: tuple[tuple, dict[str, Any]]) -> Any:
     (function,), (name,), (args, named) = functions, fixed, operands
-    flat, structure = jax.tree.flatten((args, named), is_leaf=_opaque)
+    flat, structure = flatten((args, named), is_leaf=_opaque)
     places = [i for i, x in enumerate(flat) if isinstance(x, Tensor | jax.Array | np.ndarray) and not isinstance(x, Cell)]
     leaves = [flat[i] if not isinstance(flat[i], np.ndarray) else array_from(flat[i]) for i in places]
 
@@ -181,7 +183,7 @@ def _taped(functions: Sequence[Callable], fixed: tuple, operands: tuple[tuple, d
         everything = list(flat)
         for place, x in zip(places, inside, strict=True):
             everything[place] = x
-        args, named = jax.tree.unflatten(structure, everything)
+        args, named = structure.unflatten(everything)
         reached: Places = []
         return function(args, named, reached), [_witness(*place) for place in dict.fromkeys(reached)]
 
