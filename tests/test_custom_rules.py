@@ -141,7 +141,7 @@ def test_a_parameter_around_the_function_is_named_and_not_passed_over():
     for around in (p, captured):
         f = nr.custom_vjp((lambda x: x * p) if around is p else (lambda x: x * captured))
         f.defvjp(lambda x: (x * 1, None), lambda _, g: (g * 7,))
-        with pytest.raises(RuntimeError, match="Make it an argument of the function, or write .detach"):
+        with pytest.raises(RuntimeError, match="Make it an argument of the function .* or write .detach"):
             f(x).sum().backward()
         with pytest.raises(RuntimeError, match="Make it an argument of the function"):
             nr.jit(lambda x: f(x).sum().backward())(x)  # noqa: B023

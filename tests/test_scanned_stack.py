@@ -174,3 +174,46 @@ def test_a_deep_stack_traces_its_layer_once():
         step(nr.ones(1, 2))
         counts.append(len(traced))
     assert counts[0] == counts[1] <= 2
+
+
+@pytest.mark.parametrize("options", [{"name": "Adam"}, {"name": "SGD", "momentum": 0.9}, {"name": "Adadelta"}], ids=lambda o: o["name"])
+def test_optimizer_state_is_exchanged_with_layers_one_by_one(options):
+    options = dict(options)
+    kind, x = options.pop("name"), np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+
+    def build(m, stacked):
+        blocks = [m.nn.Sequential(m.nn.Linear(3, 3), m.nn.Tanh()) for _ in range(3)]
+        return m.nn.Sequential(m.nn.Linear(3, 3), nn.ScannedStack(blocks) if stacked else m.nn.Sequential(*blocks), m.nn.Linear(3, 2))
+
+    def groups(model):
+        named = list(model.named_parameters())
+        return [{"params": [p for n, p in named if n.endswith("weight")]}, {"params": [p for n, p in named if n.endswith("bias")], "lr": 0.02}]
+
+    def train(model, optimizer, tensor, steps=2):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            (model(tensor(x)) ** 2).sum().backward()
+            optimizer.step()
+
+    theirs = build(torch, False)
+    of_theirs = getattr(torch.optim, kind)(groups(theirs), lr=0.01, **options)
+    ours = build(nr, True)
+    ours.load_state_dict(theirs.state_dict())
+    of_ours = getattr(nr.optim, kind)(groups(ours), lr=0.01, **options)
+    nn.exchange_optimizer_state(of_ours, ours)
+    train(theirs, of_theirs, torch.tensor)
+    ours.load_state_dict(theirs.state_dict())
+    of_ours.load_state_dict(of_theirs.state_dict())
+    train(ours, of_ours, nr.tensor)
+    train(theirs, of_theirs, torch.tensor)
+    mine, wanted = of_ours.state_dict(), of_theirs.state_dict()
+    assert [g["params"] for g in mine["param_groups"]] == [g["params"] for g in wanted["param_groups"]]
+    for number, state in wanted["state"].items():
+        for name, value in state.items():
+            np.testing.assert_allclose(np.asarray(mine["state"][number][name]), np.asarray(value), rtol=1e-4, atol=1e-6)
+    of_ours.load_state_dict(mine)
+    plain = nr.optim.SGD(ours.parameters(), lr=0.1)
+    nn.exchange_optimizer_state(plain, ours)
+    uneven = {"state": {4: {"step": 1.0}, 6: {"step": 2.0}, 8: {"step": 2.0}}, "param_groups": [{"lr": 0.1, "params": list(range(10))}]}
+    with pytest.raises(RuntimeError, match="states of different kinds|share one 'step'"):
+        plain.load_state_dict(uneven)

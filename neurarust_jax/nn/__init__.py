@@ -25,6 +25,7 @@ from .padding import *  # noqa: F403
 from .pooling import *  # noqa: F403
 from .recurrent import *  # noqa: F403
 from .scanned import *  # noqa: F403
+from .scanned_state import *  # noqa: F403
 from .transformer import *  # noqa: F403
 from .vision import *  # noqa: F403
 from . import modules, utils

@@ -146,7 +146,7 @@ class _Separate(Inputs):
 def _refusal(name: str) -> AutogradError:
     return AutogradError(
         f"{name}: a gradient would flow to a parameter or tensor that the function takes from around it, and its own rule gives gradients to its arguments only. Make it an "
-        "argument of the function, or write .detach() where the function uses it."
+        "argument of the function (of a module, its parameters: dict(module.named_parameters()), for functional_call), or write .detach() where the function uses it."
     )
 
 
