@@ -31,7 +31,8 @@ class ScannedStack(Module):
 
     Args:
         layers: modules of one build, which are copied: the same class, attributes, and shapes. Each takes what the one before returned.
-        remat: compute what a layer computes on the way again in the backward pass, as `nr.checkpoint`: `True`, or a policy. Default: `False`.
+        remat: compute what a layer computes on the way again in the backward pass, as `nr.checkpoint`: `True`, or a policy. Default: `False`, which keeps products, convolutions and what else
+            is dear, and computes elementwise operations again.
         unroll: how many layers to put into one turn of the loop. Default: 1.
 
     Shape:
@@ -214,6 +215,22 @@ def _value(cell: Cell) -> Any:
     return value if isinstance(value, Tensor) else wrap(value)
 
 
+_KEPT = frozenset({
+    "conv_general_dilated", "cholesky", "cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "custom_call", "dot_general", "eig", "eigh", "ffi_call", "fft",
+    "gather", "lu", "pure_callback", "qr", "ragged_dot_general", "random_bits", "reduce_window", "scaled_matmul", "schur", "scatter", "scatter-add", "sort", "svd", "threefry2x32",
+    "top_k", "triangular_solve",
+})  # fmt: skip
+
+
+def _dear(primitive: Any, *_: Any, **__: Any) -> bool:
+    """Whether a loop over layers keeps what an operation gives for its backward pass.
+
+    A turn of a loop writes what it keeps into a stack and reads it back, which costs more than to compute again what is elementwise. Layers called one by one are one program, in which XLA sees
+    that by itself.
+    """
+    return primitive.name in _KEPT
+
+
 def _run(template: Module, cells: list[Cell], stacked: Sequence[Any], length: int, call: tuple[Any, tuple, dict], remat: Any, unroll: int) -> tuple[Any, dict[Cell, Tensor]]:
     """(the output of the last layer, the new values of cells that the layers wrote, stacked)"""
     input, args, kwargs = call
@@ -226,7 +243,7 @@ def _run(template: Module, cells: list[Cell], stacked: Sequence[Any], length: in
         return output, [written.get(cell) for cell in cells]
 
     def turn(x: Any, values: list[Any]) -> tuple[Any, list[Any]]:
-        return one(x, values) if remat is False else checkpoint(one, x, values, policy=None if remat is True else remat)
+        return checkpoint(one, x, values, policy=_dear if remat is False else None if remat is True else remat)
 
     values = [s if isinstance(s, Tensor) else _value(s) for s in stacked]
     output, rows = looped("scan_layers", turn, input, values, (), length, unroll=unroll)
