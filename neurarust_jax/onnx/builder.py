@@ -36,6 +36,7 @@ class Value:
         dim: the symbolic dimension that a scalar is.
         weight: whether the constant is a parameter or buffer of the model.
         learned: whether it is a parameter.
+        transposed: the name of the parameter that it is the transpose of.
         weak_type: whether it counts as a Python number in promotion.
     """
 
@@ -46,6 +47,7 @@ class Value:
     dim: Any = None
     weight: bool = False
     learned: bool = False
+    transposed: str = ""
     weak_type: bool = False
 
     @property
@@ -244,7 +246,9 @@ class Graph:
         if value.constant is not None:
             if value.weight:
                 suffix = ".T" if order == [1, 0] else ".permuted" + "".join(map(str, order))
-                return self.derived(value, np.ascontiguousarray(value.constant.transpose(order)), suffix)
+                found = self.derived(value, np.ascontiguousarray(value.constant.transpose(order)), suffix)
+                found.transposed = value.name if order == [1, 0] else ""
+                return found
             return self.constant(np.ascontiguousarray(value.constant.transpose(order)))
         return self.add("Transpose", value, shape=None if value.shape is None else [value.shape[i] for i in order], perm=order)
 

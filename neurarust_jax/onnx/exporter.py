@@ -264,10 +264,10 @@ def _weights(function: Any, traced: Any) -> dict[int, tuple[str, bool]]:
     names: dict[int, tuple[str, bool]] = {}
     if hasattr(function, "named_parameters"):
         for name, cell in (*function.named_parameters(), *function.named_buffers()):
-            if isinstance(cell, Tensor) and not hasattr(cell, "cls_to_become"):
-                names.setdefault(id(cell._value), (name, isinstance(cell, Parameter)))
+            if cell in traced.read:
+                names.setdefault(id(traced.read[cell]), (name, isinstance(cell, Parameter)))
     for count, cell in enumerate(c for c in traced.read if isinstance(c, Tensor)):
-        names.setdefault(id(cell._state), (f"parameter_{count}", isinstance(cell, Parameter)))
+        names.setdefault(id(traced.read[cell]), (f"parameter_{count}", isinstance(cell, Parameter)))
     return names
 
 

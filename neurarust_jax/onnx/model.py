@@ -14,7 +14,7 @@ from ..nn.module import Module
 from ..parameter import Buffer, Parameter
 from ..tensor import Tensor
 from .graph import Graph, as_outputs, known_while_tracing, mark_constants
-from .parse import Parser
+from .parse import TRANSPOSE, Parser
 from .values import as_tensor, dtype_of, is_strings, shape_of
 
 _SMALL = 1024  # elements that an int64 or bool initializer may have to count as part of the program rather than as state
@@ -48,8 +48,11 @@ class OnnxModule(Module):
         buffers = {name for name, role in roles.items() if role == "buffer"}
         buffers |= {name for step in graph.all_steps() if step.op_type == "BatchNormalization" for name in step.inputs[3:5]}
         program = _Program(graph, opset)
+        program.transposes = {name: source for name, role in roles.items() if (source := _tied(name, role, initializers)) and not {name, source} & known}
         flat = not _have_homes(initializers)
         for name, array in initializers.items():
+            if name in program.transposes:
+                continue
             if name in known or roles.get(name) == "constant" or is_strings(array) or (array.dtype in (np.int64, np.bool_) and array.size <= _SMALL):
                 program.constants[name] = array
                 continue
@@ -95,6 +98,7 @@ class OnnxModule(Module):
         graph = self._program.graph
         outside = {name: self._cell(place) for name, place in self._program.places.items()}
         outside.update(self._program.constants)
+        outside.update((name, outside[source].T) for name, source in self._program.transposes.items())
         values = self._arguments(inputs, named, outside)
         outputs = as_outputs(graph.run(values, outside))
         return outputs[0] if len(outputs) == 1 else outputs
@@ -138,6 +142,7 @@ class _Program:
         self.opset = opset
         self.places: dict[str, tuple[str, ...]] = {}
         self.constants: dict[str, np.ndarray] = {}
+        self.transposes: dict[str, str] = {}  # names of parameters, by those of their transposes
 
     def __deepcopy__(self, memo: dict) -> _Program:
         return self
@@ -168,6 +173,13 @@ def _checked(name: str, value: Any, expected: Any) -> Any:
 
 def _shape_text(shape: tuple[Any, ...]) -> str:
     return "(" + ", ".join("?" if length is None else str(length) for length in shape) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _tied(name: str, role: str, initializers: Mapping[str, np.ndarray]) -> str:
+    """The matrix that an initializer is the transpose of, if the file says that of one that it holds."""
+    source = role.removeprefix(TRANSPOSE)
+    is_tied = role != source and source in initializers and _is_floating(initializers[source].dtype) and initializers[source].shape == initializers[name].shape[::-1]
+    return source if is_tied else ""
 
 
 def _is_floating(dtype: np.dtype) -> bool:

@@ -21,6 +21,7 @@ from .tensors import numpy_dtype, read_sparse, read_tensor
 _MOST_NODES = 2_000_000  # functions that call functions could grow without bound
 _UNKNOWN = Handler(lambda node, *inputs: None, 0, (), False)
 
+TRANSPOSE = "transpose of "
 Scope = ChainMap[str, str]  # names in the file, and the names that their values have in the whole model
 
 
@@ -29,7 +30,7 @@ class Parser:
 
     Attributes:
         initializers: the arrays of all graphs in the model, by names of their own.
-        roles: of those that files of `nr.onnx.export` say not to be parameters, what they are instead: "buffer" or "constant".
+        roles: of those that files of `nr.onnx.export` say not to be parameters, what they are instead: "buffer", "constant" or "transpose of ...".
     """
 
     def __init__(self, where: str, folder: Path | None, functions: Iterable[Any] = ()):
@@ -77,7 +78,7 @@ class Parser:
         for name, read, tensor in constants:
             known = scope[name] = self.fresh(name)
             self.initializers[known] = read(tensor, self.folder, f"{self.where}: tensor {name!r}")
-            if getattr(tensor, "doc_string", "") in ("buffer", "constant"):
+            if getattr(tensor, "doc_string", "") in ("buffer", "constant") or getattr(tensor, "doc_string", "").startswith(TRANSPOSE):
                 self.roles[known] = tensor.doc_string
         steps: list[Node] = []
         for node in proto.node:

@@ -106,7 +106,7 @@ def to_model(
     proto = _graph_proto(graph, "main_graph", names)
     weights = [v for v in graph.values.values() if v.weight and v.name in graph.initializers]
     kept = {n: a for n, a in graph.initializers.items() if with_weights or not graph.values[n].weight}
-    proto.initializer.extend(_initializer(graph.values[name], array) for name, array in kept.items())
+    proto.initializer.extend(_initializer(graph.values[name], array, graph.values[name].transposed in kept) for name, array in kept.items())
     if weights_as_inputs:
         proto.input.extend(_value_info(v, names) for v in weights)
     domains = {node.domain for node in _all_nodes(graph)} - {""}
@@ -175,10 +175,12 @@ def _written(dim: Any, names: Mapping[str, str]) -> Any:
     return re.sub(r"[A-Za-z_]\w*", lambda m: names.get(m.group(), m.group()), text)
 
 
-def _initializer(value: Value, array: np.ndarray) -> Any:
-    """The tensor of an initializer. What is no parameter says so, that `nr.onnx.load` does not train it."""
+def _initializer(value: Value, array: np.ndarray, is_tied: bool) -> Any:
+    """The tensor of an initializer. What is no parameter of its own says so, that `nr.onnx.load` does not train it."""
     made = _tensor(value.name, array)
-    if not value.learned:
+    if is_tied:
+        made.doc_string = f"transpose of {value.transposed}"
+    elif not value.learned:
         made.doc_string = "buffer" if value.weight else "constant"
     return made
 

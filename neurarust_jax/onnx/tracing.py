@@ -64,7 +64,7 @@ class Traced:
         tree: the structure of what the function returned.
         leaves: for each leaf of that `True` if it is one of the jaxpr's outputs, else the value in a tuple.
         written: cells that the function wrote.
-        read: cells that it read.
+        read: the arrays of the cells that it read.
     """
 
     jaxpr: Any
@@ -72,7 +72,7 @@ class Traced:
     tree: Any
     leaves: list[Any]
     written: list[Cell]
-    read: list[Cell]
+    read: dict[Cell, Any]
 
     def call_of(self, equation: Any) -> Call | None:
         """The call that an equation stands for; none if a transformation has changed it since."""
@@ -107,7 +107,7 @@ def trace(function: Callable, arguments: Sequence[Any], named: dict[str, Any]) -
         remaining = iter(values)
         filled = [wrap(next(remaining)) if t else x for x, t in zip(leaves, traced, strict=True)]
         given, keywords = jax.tree.unflatten(structure, filled)
-        with StateTrace() as state, jax.enable_x64(caller_x64), no_grad(), _listening(calls):
+        with _Apart() as state, jax.enable_x64(caller_x64), no_grad(), _listening(calls):
             returned = function(*given, **keywords)
             flat, tree = jax.tree.flatten(returned, is_leaf=_whole)
             flat = [state.read(x) if isinstance(x, Cell) else x._value if isinstance(x, Tensor) else x for x in flat]
@@ -121,7 +121,33 @@ def trace(function: Callable, arguments: Sequence[Any], named: dict[str, Any]) -
         _forget_symbols()
     tree, kinds, state = found
     written = [c for c in state.written_cells if not isinstance(c, Generator)]
-    return Traced(jaxpr, calls, tree, kinds, written, list(state.read_cells))
+    return Traced(jaxpr, calls, tree, kinds, written, state.arrays)
+
+
+class _Apart(StateTrace):
+    """A state trace in which no two cells have the same array, as copies of a layer have, so that each is an initializer of its own.
+
+    Attributes:
+        arrays: by cell what was read.
+    """
+
+    __slots__ = ("arrays", "owners")
+
+    def __init__(self):
+        super().__init__()
+        self.arrays: dict[Cell, Any] = {}
+        self.owners: dict[int, Cell] = {}
+
+    def read(self, cell: Cell) -> Any:
+        """The value of the cell, in an array of its own."""
+        value = super().read(cell)
+        if cell in self.written_cells or cell in self.arrays:
+            return value
+        if isinstance(cell, Tensor) and self.owners.setdefault(id(value), cell) is not cell:
+            with jax.ensure_compile_time_eval():
+                value = self.values[cell] = jax.numpy.array(value, copy=True)
+        self.arrays[cell] = value
+        return value
 
 
 def _whole(x: Any) -> bool:

@@ -1,5 +1,6 @@
 """Exported models: checked, run in ONNX Runtime, loaded back; names, open dimensions, files."""
 
+import copy
 import runpy
 import types
 import warnings
@@ -367,6 +368,28 @@ def test_what_a_file_says_to_be_no_parameter_is_none_when_it_is_loaded():
     loaded = nr.onnx.load(nr.onnx.export(Shifted().eval(), (normal(2, 3),)).SerializeToString())
     assert [name for name, _ in loaded.named_parameters()] == ["weight"]
     assert [name for name, _ in loaded.named_buffers()] == ["offset"]
+
+
+def test_a_matrix_that_is_used_both_ways_is_one_parameter_when_it_is_loaded():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words = nn.Embedding(20, 3)
+
+        def forward(self, words):
+            return F.linear(self.words(words), self.words.weight)
+
+    model = Tied().eval()
+    program = nr.onnx.export(model, (below_twenty(2, 5),))
+    assert list(nr.onnx.load(program.SerializeToString()).state_dict()) == ["words.weight"]
+    check_loaded(program, model, (below_twenty(2, 5),), {})
+
+
+def test_copies_of_a_layer_are_parameters_of_their_own():
+    first = nn.Linear(3, 3)
+    model = nn.Sequential(first, copy.deepcopy(first)).eval()
+    loaded = nr.onnx.load(nr.onnx.export(model, (normal(2, 3),)).SerializeToString())
+    assert sorted(loaded.state_dict()) == sorted(model.state_dict())
 
 
 @pytest.mark.parametrize("layer", [nn.AdaptiveAvgPool2d((3, 2)), nn.AdaptiveMaxPool2d(2, return_indices=True), nn.AvgPool2d(3, 3, 1, ceil_mode=True)], ids=repr)
