@@ -156,7 +156,8 @@ def replaced(x: Any, given: dict[int, Any]) -> Any:
     if isinstance(x, nr.Tensor):
         return given[id(x)]
     if isinstance(x, list | tuple):
-        return type(x)(replaced(element, given) for element in x)
+        elements = [replaced(element, given) for element in x]
+        return type(x)(*elements) if hasattr(x, "_fields") else type(x)(elements)
     if isinstance(x, dict):
         return {name: replaced(value, given) for name, value in x.items()}
     return x
