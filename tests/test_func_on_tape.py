@@ -66,7 +66,10 @@ def run(m, f, program, tensor):
     return found, [x.grad, w.grad]
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+FURTHER = {"grad of an argument", "grad by both", "vjp of constants", "jvp along w", "jacrev in chunks", "vmap of hessian", "grad of vjp", "vjp with aux", "jvp with aux"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.exhaustive] if name in FURTHER else []) for name in PROGRAMS])
 def test_backward_goes_through(name):
     ours, our_gradients = run(nr, nr.func, PROGRAMS[name], nr.tensor)
     theirs, their_gradients = run(torch, torch.func, PROGRAMS[name], torch.tensor)
