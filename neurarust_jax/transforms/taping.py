@@ -135,7 +135,7 @@ def taped(name: str, transformed: Callable) -> Callable:
 
     @functools.wraps(transformed)
     def recorded(*args: Any, **named: Any) -> Any:
-        if not (mode.grad and _requires_grad(transformed, args, named)):
+        if not (mode.grad and _requires_grad(function, args, named)):
             try:
                 return unpacked(transformed(args, named, None))
             except MissedError:
@@ -143,6 +143,10 @@ def taped(name: str, transformed: Callable) -> Callable:
         operands = (args, named)
         return unpacked(_taped((transformed,), (name,), operands) if is_traced((transformed,), operands) else eagerly(_taped, (transformed,), (name,), operands))
 
+    function = getattr(transformed, "__wrapped__", transformed)
+    if getattr(function, "__code__", None) is recorded.__code__:
+        function = function._of  # what stands around a transformed function stands around the user's
+    recorded._of = function  # type: ignore[attr-defined]
     return recorded
 
 
