@@ -50,8 +50,8 @@ def test_iterates_and_evaluations_equal_pytorchs(options):
     others, other, closure_of_torch, calls_of_torch = prepared(torch, torch.optim, options)
     for _ in range(4):
         loss, expected = optimizer.step(closure).item(), other.step(closure_of_torch).item()
-        assert loss == pytest.approx(expected, rel=1e-6) and len(calls) == len(calls_of_torch)
-    assert_near(params, others, 1e-6)
+        assert loss == pytest.approx(expected, rel=1e-5) and len(calls) == len(calls_of_torch)
+    assert_near(params, others, 1e-5)
     mine, theirs = (o.state_dict()["state"][0] for o in (optimizer, other))
     assert mine.keys() == theirs.keys() and (mine["n_iter"], mine["func_evals"]) == (theirs["n_iter"], theirs["func_evals"])
     for name, value in theirs.items():
