@@ -123,7 +123,7 @@ def _instance_norm(
 )
 def group_norm(g: Graph, input: Value, num_groups: int, weight: Value | None, bias: Value | None, eps: float) -> Value | None:
     channels = input.known_shape[1]
-    if g.opset >= 21 and input.ndim > 2:
+    if g.opset >= 21 and input.ndim > 2 and isinstance(channels, int):
         scale, shift = _scale_and_shift(g, input, weight, bias, channels)
         return g.add("GroupNormalization", input, g.cast(scale, input.dtype), g.cast(shift, input.dtype), num_groups=num_groups, epsilon=float(eps))
     rest: Any = channels // num_groups
