@@ -40,23 +40,6 @@ def wait_for(device: Any) -> None:
     (jax.device_put(0.0, device) + 0).block_until_ready()
 
 
-def statistics(device: Any) -> dict[str, int]:
-    """The memory statistics of a `jax.Device` under PyTorch's names, in bytes; those that JAX knows."""
-    found = device.memory_stats() or {}
-    names = {
-        "allocated_bytes.all.current": "bytes_in_use", "allocated_bytes.all.peak": "peak_bytes_in_use", "allocation.all.allocated": "num_allocs",
-        "reserved_bytes.all.current": "pool_bytes", "reserved_bytes.all.peak": "peak_pool_bytes",
-    }  # fmt: skip
-    return {name: int(found[theirs]) for name, theirs in names.items() if theirs in found}
-
-
-def memory_info(device: Any) -> tuple[int, int]:
-    """(free, all) bytes that JAX may use on a `jax.Device`."""
-    found = device.memory_stats() or {}
-    limit = int(found.get("bytes_limit", 0))
-    return limit - int(found.get("bytes_in_use", 0)), limit
-
-
 # --- torch.accelerator -----------------------------------------------------------------------------------------------
 
 
@@ -137,8 +120,13 @@ def empty_cache() -> None:
 
 
 def memory_stats(device: Any = None) -> dict[str, int]:
-    """What is known of an accelerator's memory, in bytes, under PyTorch's names."""
-    return statistics(device_of(_kind(), device))
+    """What is known of an accelerator's memory, in bytes, under PyTorch's names; empty where there is none."""
+    found = device_of(_kind(), device).memory_stats() or {} if is_available() else {}
+    names = {
+        "allocated_bytes.all.current": "bytes_in_use", "allocated_bytes.all.peak": "peak_bytes_in_use", "allocation.all.allocated": "num_allocs",
+        "reserved_bytes.all.current": "pool_bytes", "reserved_bytes.all.peak": "peak_pool_bytes",
+    }  # fmt: skip
+    return {name: int(found[theirs]) for name, theirs in names.items() if theirs in found}
 
 
 def memory_allocated(device: Any = None) -> int:
@@ -163,7 +151,9 @@ def max_memory_reserved(device: Any = None) -> int:
 
 def get_memory_info(device: Any = None) -> tuple[int, int]:
     """(free, all) bytes that JAX may use on an accelerator."""
-    return memory_info(device_of(_kind(), device))
+    found = device_of(_kind(), device).memory_stats() or {}
+    limit = int(found.get("bytes_limit", 0))
+    return limit - int(found.get("bytes_in_use", 0)), limit
 
 
 def reset_peak_memory_stats(device: Any = None) -> None:

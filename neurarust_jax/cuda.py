@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from . import accelerator, devices, generator
 from . import amp as _amp
-from . import devices, generator
-from .accelerator import count, device_of, empty_cache, memory_info, reset_accumulated_memory_stats, reset_peak_memory_stats, statistics, wait_for
 from .errors import DeviceError
 from .generator import initial_seed
 from .tensor import Tensor
@@ -50,7 +49,7 @@ def is_available() -> bool:
 
 def device_count() -> int:
     """How many GPUs this process has."""
-    return count("cuda")
+    return accelerator.count("cuda")
 
 
 def init() -> None:
@@ -87,7 +86,7 @@ def set_device(device: Any) -> None:
         DeviceError: there is no such GPU.
     """
     if not isinstance(device, int) or device >= 0:
-        devices.choose_index("cuda", device_of("cuda", device))
+        devices.choose_index("cuda", accelerator.device_of("cuda", device))
 
 
 class device:  # noqa: N801 (PyTorch's name)
@@ -133,9 +132,9 @@ def get_device_properties(device: Any = None) -> DeviceProperties:
     Args:
         device: its number, or a device. Default: the current one.
     """
-    found = device_of("cuda", device)
+    found = accelerator.device_of("cuda", device)
     major, _, minor = str(getattr(found, "compute_capability", "0.0")).partition(".")
-    return DeviceProperties(found.device_kind, int(major), int(minor or 0), memory_info(found)[1], int(getattr(found, "core_count", None) or 0))
+    return DeviceProperties(found.device_kind, int(major), int(minor or 0), accelerator.get_memory_info(device)[1], int(getattr(found, "core_count", None) or 0))
 
 
 def get_device_name(device: Any = None) -> str:
@@ -167,7 +166,7 @@ def synchronize(device: Any = None) -> None:
     Raises:
         DeviceError: there is no such GPU.
     """
-    wait_for(device_of("cuda", device))
+    accelerator.wait_for(accelerator.device_of("cuda", device))
 
 
 class Event:
@@ -264,40 +263,13 @@ def set_stream(stream: Stream) -> None:
     """Without effect."""
 
 
-# --- memory ----------------------------------------------------------------------------------------------------------
+# --- memory: that of the accelerator, which is the GPU where there is one --------------------------------------------
 
-
-def memory_stats(device: Any = None) -> dict[str, int]:
-    """What is known of a GPU's memory, in bytes, under PyTorch's names; empty where there is no GPU."""
-    return statistics(device_of("cuda", device)) if is_available() else {}
-
-
-def memory_allocated(device: Any = None) -> int:
-    """Bytes that arrays and running programs take on a GPU."""
-    return memory_stats(device).get("allocated_bytes.all.current", 0)
-
-
-def max_memory_allocated(device: Any = None) -> int:
-    """The most bytes that were ever taken at once on a GPU."""
-    return memory_stats(device).get("allocated_bytes.all.peak", 0)
-
-
-def memory_reserved(device: Any = None) -> int:
-    """Bytes that JAX has taken from the system on a GPU."""
-    return memory_stats(device).get("reserved_bytes.all.current", 0)
-
-
-def max_memory_reserved(device: Any = None) -> int:
-    """The most bytes that JAX had taken from the system on a GPU."""
-    return memory_stats(device).get("reserved_bytes.all.peak", 0)
-
-
-def mem_get_info(device: Any = None) -> tuple[int, int]:
-    """(free, all) bytes that JAX may use on a GPU."""
-    return memory_info(device_of("cuda", device))
-
-
-reset_max_memory_allocated = reset_peak_memory_stats
+memory_stats, mem_get_info = accelerator.memory_stats, accelerator.get_memory_info
+memory_allocated, max_memory_allocated = accelerator.memory_allocated, accelerator.max_memory_allocated
+memory_reserved, max_memory_reserved = accelerator.memory_reserved, accelerator.max_memory_reserved
+empty_cache, reset_accumulated_memory_stats = accelerator.empty_cache, accelerator.reset_accumulated_memory_stats
+reset_peak_memory_stats = reset_max_memory_allocated = accelerator.reset_peak_memory_stats
 
 
 def ipc_collect() -> None:

@@ -41,7 +41,7 @@ def test_a_machine_without_a_gpu_says_so_as_pytorchs():
         assert ours.is_available() is theirs.is_available() is False
         assert ours.device_count() == theirs.device_count() == 0
     assert nr.accelerator.current_accelerator() is None and not nr.cuda.is_bf16_supported()
-    assert nr.cuda.memory_allocated() == nr.cuda.max_memory_reserved() == torch.cuda.memory_allocated() == 0
+    assert nr.cuda.memory_allocated() == nr.accelerator.max_memory_reserved() == torch.cuda.memory_allocated() == 0
     assert nr.cuda.memory_stats() == {} and nr.cuda.get_rng_state_all() == []
     for ask in (nr.cuda.current_device, nr.cuda.synchronize, nr.cuda.get_device_name, nr.accelerator.synchronize, lambda: nr.cuda.set_device(0)):
         with pytest.raises(RuntimeError, match="install JAX for CUDA"):
