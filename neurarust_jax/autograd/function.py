@@ -135,7 +135,7 @@ class Function:
         """Run the operation and record it."""
         if any(isinstance(x, Tensor) and isinstance(x._value, jax.core.Tracer) for x in arguments):
             return cls._apply_traced(arguments, named)
-        ctx, output = cls._run_forward(arguments, named)
+        ctx, output = cls._run_forward(arguments, named, tuple(isinstance(x, Tensor) and x._node is not None and mode.grad for x in arguments))
         if not (mode.grad and any(ctx.needs_input_grad)):
             return output
         outputs = list(output) if isinstance(output, tuple) else [output]
@@ -152,9 +152,9 @@ class Function:
         return tuple(results) if isinstance(output, tuple) else results[0]
 
     @classmethod
-    def _run_forward(cls, arguments: Sequence[Any], named: dict[str, Any]) -> tuple[FunctionCtx, Any]:
+    def _run_forward(cls, arguments: Sequence[Any], named: dict[str, Any], needed: tuple[bool, ...]) -> tuple[FunctionCtx, Any]:
         ctx = FunctionCtx()
-        ctx.needs_input_grad = tuple(isinstance(x, Tensor) and x._node is not None and mode.grad for x in arguments)
+        ctx.needs_input_grad = needed
         with no_grad():
             if cls.setup_context is not Function.setup_context:
                 output = cls._mapped(arguments, named) if cls.vmap is not Function.vmap else cls.forward(*arguments, **named)
@@ -245,9 +245,8 @@ class Function:
             inputs = list(arguments)
             for place, value in zip(places, values, strict=True):
                 inputs[place] = wrap(value)
-            ctx, output = cls._run_forward(inputs, named)
+            ctx, output = cls._run_forward(inputs, named, needed)
             kept["tuple"] = isinstance(output, tuple)
-            ctx.needs_input_grad = needed
             outputs = list(output) if isinstance(output, tuple) else [output]
             kept["dtypes"] = [y._value.dtype for y in outputs if isinstance(y, Tensor)]
             kept["others"] = [None if isinstance(y, Tensor) else (y,) for y in outputs]

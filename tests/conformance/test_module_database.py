@@ -93,10 +93,10 @@ def _outputs_and_gradients(module, arguments, chosen, cotangents):
     places = leaves(arguments)
 
     def run(values):
-        values = [x.detach().requires_grad_(old.requires_grad) for old, x in zip(places, values, strict=True)]
-        args, kwargs = replaced(arguments, {id(old): new for old, new in zip(places, values, strict=True)})
+        new = {id(old): x.detach().requires_grad_(old.requires_grad) for old, x in zip(places, values, strict=True)}
+        args, kwargs = replaced(arguments, new)
         outputs = leaves(module(*args, **kwargs))
-        inputs = [x for x in (*values, *module.parameters()) if x.requires_grad]
+        inputs = [x for x in (*(new[id(old)] for old in places), *module.parameters()) if x.requires_grad]  # one given twice, as in some samples, stands there twice
         return outputs, list(nr.autograd.grad([outputs[p] for p in chosen], inputs, cotangents, allow_unused=True)) if chosen else []
 
     return run
