@@ -78,7 +78,11 @@ class Data(WritableTensor):
         self._cell._write(value)
 
 
-jax.tree_util.register_pytree_node(Data, lambda data: ((data._value,), None), lambda _, children: wrap(children[0]))
+def _value_of_then(_: Any, children: Any) -> Any:
+    return wrap(children[0])
+
+
+jax.tree_util.register_pytree_node(Data, lambda data: ((data._value,), None), _value_of_then)
 
 
 def _rebuild(cls: type[CellTensor], value: Any, requires_grad: bool, extra: dict[str, Any]) -> CellTensor:

@@ -358,7 +358,7 @@ class Tensor:
             retained = self._node.retained
             leaf = None if retained is None else retained.get(self._index)
         value = None if leaf is None else leaf._read()
-        return value if value is None or isinstance(value, Tensor) else Gradient(leaf, value)
+        return value if leaf is None or value is None or isinstance(value, Tensor) else Gradient(leaf, value)
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -460,7 +460,7 @@ class Gradient(WritableTensor):
     _node = None
 
     def __init__(self, leaf: Leaf, value: Any):
-        self._leaf_read = leaf
+        self._source = leaf
         self._value = value
 
     @property
@@ -471,8 +471,8 @@ class Gradient(WritableTensor):
     def _write(self, value: Any) -> None:
         if isinstance(value, jax.core.Tracer) and not isinstance(self._value, jax.core.Tracer):
             raise TracedValueError("a gradient that was read outside a compiled or transformed function was written inside; read it, as p.grad, inside too")
-        if self._leaf_read._read() is self._value:
-            self._leaf_read._write(value)
+        if self._source._read() is self._value:
+            self._source._write(value)
         self._value = value
 
 
