@@ -94,19 +94,22 @@ class device_index:  # noqa: N801 (PyTorch's name)
     """A ``with`` block in which a device without an index means another accelerator.
 
     Args:
-        device: its number; `None` changes nothing.
+        device: its number, or a device; `None` or a negative number changes nothing.
+
+    Raises:
+        DeviceError: there is no such accelerator.
     """
 
-    def __init__(self, device: int | None):
-        self.index = device
+    def __init__(self, device: Any):
+        self.chosen = None if device is None or isinstance(device, int) and device < 0 else device
 
     def __enter__(self) -> None:
-        if self.index is not None:
+        if self.chosen is not None:
             self.before = current_device_index()
-            set_device_index(self.index)
+            set_device_index(self.chosen)
 
     def __exit__(self, *exception: object) -> None:
-        if self.index is not None:
+        if self.chosen is not None:
             set_device_index(self.before)
 
 

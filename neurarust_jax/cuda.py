@@ -89,24 +89,15 @@ def set_device(device: Any) -> None:
         devices.choose_index("cuda", accelerator.device_of("cuda", device))
 
 
-class device:  # noqa: N801 (PyTorch's name)
+class device(accelerator.device_index):  # noqa: N801 (PyTorch's name)
     """A ``with`` block in which ``"cuda"`` means another GPU.
 
     Args:
         device: its number, or a device; `None` or a negative number changes nothing.
+
+    Raises:
+        DeviceError: there is no such GPU.
     """
-
-    def __init__(self, device: Any):
-        self.chosen = None if device is None or isinstance(device, int) and device < 0 else device
-
-    def __enter__(self) -> None:
-        if self.chosen is not None:
-            self.before = current_device()
-            set_device(self.chosen)
-
-    def __exit__(self, *exception: object) -> None:
-        if self.chosen is not None:
-            set_device(self.before)
 
 
 class DeviceProperties(NamedTuple):

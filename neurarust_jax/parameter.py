@@ -78,11 +78,11 @@ class Data(WritableTensor):
         self._cell._write(value)
 
 
-def _value_of_then(_: Any, children: Any) -> Any:
+def _as_tensor(_: None, children: Any) -> Any:
     return wrap(children[0])
 
 
-jax.tree_util.register_pytree_node(Data, lambda data: ((data._value,), None), _value_of_then)
+jax.tree_util.register_pytree_node(Data, lambda data: ((data._value,), None), _as_tensor)
 
 
 def _rebuild(cls: type[CellTensor], value: Any, requires_grad: bool, extra: dict[str, Any]) -> CellTensor:

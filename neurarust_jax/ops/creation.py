@@ -1,5 +1,6 @@
 """Making tensors: from data, filled, counted, and like another tensor."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -272,6 +273,13 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, layout: Any = None, d
     return finish(_filled(fill_value, size_of((size,)), chosen), device, requires_grad)
 
 
+@functools.cache
+def _limits(dtype: np.dtype) -> tuple[Any, Any]:
+    """The least and the greatest number of an integer dtype."""
+    found = jnp.iinfo(dtype)
+    return found.min, found.max
+
+
 def _check_range(value: Any, dtype: dtypes.dtype) -> None:
     """Raise PyTorch's error if a Python number is too large for the dtype; a negative one wraps in an unsigned dtype."""
     if type(value) not in (int, float, complex) or dtype.dtype.kind == "b":
@@ -281,8 +289,8 @@ def _check_range(value: Any, dtype: dtypes.dtype) -> None:
     elif dtype.is_floating_point or dtype.is_complex:
         fits = not math.isfinite(value) or abs(value) <= float(jnp.finfo(dtype.dtype).max)
     else:
-        limits = jnp.iinfo(dtype.dtype)
-        fits = math.isfinite(value) and (limits.min or -limits.max) <= value <= limits.max and not (type(value) is float and limits.min == 0 > value)
+        least, greatest = _limits(dtype.dtype)
+        fits = math.isfinite(value) and (least or -greatest) <= value <= greatest and not (type(value) is float and least == 0 > value)
     if not fits:
         raise ArgumentError(f"value cannot be converted to type {dtype.dtype.name} without overflow: {value}")
 

@@ -29,8 +29,10 @@ def test_a_hundred_eager_steps_equal_pytorchs(name, setting, limit):
     advance(others, other, range(100))
     if has_tensors(options):
         assert_alike(params, others, rtol=1e-5, atol=1e-4 if name == "Muon" else 1e-6)
-    elif name == "Muon" and limit is not None:
-        assert_alike(params, others, rtol=1e-3)  # Muon iterates in bfloat16, where unoptimized programs, which do not fuse a product and a sum, round otherwise
+    elif limit is not None and options.keys() & {"ns_steps", "ns_coefficients"}:
+        # Muon iterates in bfloat16, where unoptimized programs, which do not fuse a product and a sum, round otherwise, and these iterations go on to where it shows
+        assert_alike(params, others, rtol=1e-3)
+        assert_states_alike(optimizer.state_dict(), other.state_dict(), rtol=1e-2)
     else:
         assert_alike(params, others, rtol=1e-9)
         assert_states_alike(optimizer.state_dict(), other.state_dict(), rtol=1e-6)
