@@ -429,6 +429,15 @@ class WritableTensor(Tensor):
 
     _write: Callable[[Any], None]
 
+    @property
+    def data(self) -> Tensor:
+        """The tensor itself, without a graph. Setting it replaces the value."""
+        return self
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        self.assign(value)
+
     def assign(self, value: Any) -> WritableTensor:
         """Replace the value; shape and dtype may change too. In-place methods and `copy_` keep both.
 
@@ -462,11 +471,6 @@ class Gradient(WritableTensor):
     def __init__(self, leaf: Leaf, value: Any):
         self._source = leaf
         self._value = value
-
-    @property
-    def data(self) -> Tensor:
-        """The gradient itself."""
-        return self
 
     def _write(self, value: Any) -> None:
         if isinstance(value, jax.core.Tracer) and not isinstance(self._value, jax.core.Tracer):
