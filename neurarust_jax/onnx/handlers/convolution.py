@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ...errors import ArgumentError, ShapeError, UnsupportedError
+from ...errors import ArgumentError, ShapeError
 from ...nn import functional as F  # noqa: N812
+from ...ops.nn.convolution import convolution, transposed_convolution
 from ..registry import handler
 from ..values import apply, as_tensor, shape_of
 from .windows import Windows, pads_of_node, windows_of_node
@@ -26,12 +27,12 @@ def conv(node, x, weight, bias=None):
 def convolved(x: Any, weight: Any, bias: Any, w: Windows, groups: int) -> Any:
     """The convolution of `x` (N, C, ...) with `weight` (M, C / groups, ...)."""
     n = len(w.kernel)
-    if n not in (1, 2, 3):
-        return apply(_general, x, weight, bias, windows=w, groups=groups)
-    function = (F.conv1d, F.conv2d, F.conv3d)[n - 1]
     padding = tuple(before for before, _ in w.pads)
     if any(before != after for before, after in w.pads):
         x, padding = apply(_surround, x, pads=w.pads), (0,) * n
+    if n not in (1, 2, 3):
+        return apply(_general, x, weight, bias, stride=w.stride, padding=padding, dilation=w.dilation, groups=groups)
+    function = (F.conv1d, F.conv2d, F.conv3d)[n - 1]
     return function(as_tensor(x), as_tensor(weight), as_tensor(bias), w.stride, padding, w.dilation, groups)
 
 
@@ -39,9 +40,8 @@ def _surround(x, pads):
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0)] * (x.ndim - len(pads)) + [(*p, 0) for p in pads])
 
 
-def _general(x, weight, bias, windows, groups):
-    y = lax.conv_general_dilated(x, weight, windows.stride, windows.pads, rhs_dilation=windows.dilation, feature_group_count=groups)
-    return y if bias is None else y + bias.reshape((-1, *(1,) * (x.ndim - 2)))
+def _general(x, weight, bias, stride, padding, dilation, groups):
+    return convolution(x, weight, bias, stride, padding, dilation, groups, x.ndim - 2, "Conv")
 
 
 # --- transposed ------------------------------------------------------------------------------------------------------
@@ -51,16 +51,25 @@ def _general(x, weight, bias, windows, groups):
 def conv_transpose(node, x, weight, bias=None):
     sizes, kernel = shape_of(x)[2:], shape_of(weight)[2:]
     n = len(sizes)
-    if n not in (1, 2, 3):
-        raise UnsupportedError(f"ConvTranspose over {n} spatial dimensions: there are forms for 1, 2 and 3")
     stride, dilation = tuple(node.get("strides") or (1,) * n), tuple(node.get("dilations") or (1,) * n)
     extra = tuple(node.get("output_padding") or (0,) * n)
+    if not len(kernel) == len(stride) == len(dilation) == len(extra) == n or min((*stride, *dilation, *kernel), default=1) < 1:
+        given = f"kernel {list(kernel)}, strides {list(stride)}, dilations {list(dilation)} and output_padding {list(extra)}"
+        raise ArgumentError(f"{node.describe()}: {given} for {n} spatial dimensions")
     full = [s * (size - 1) + d * (k - 1) + 1 for s, size, d, k in zip(stride, sizes, dilation, kernel, strict=True)]
     pads, extra = _transposed_pads(node, sizes, stride, full, extra)
-    function = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[n - 1]
-    y = function(as_tensor(x), as_tensor(weight), None, stride, 0, 0, node.get("group", 1), dilation)
+    groups = node.get("group", 1)
+    if n in (1, 2, 3):
+        function = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[n - 1]
+        y = function(as_tensor(x), as_tensor(weight), None, stride, 0, 0, groups, dilation)
+    else:
+        y = apply(_general_transposed, x, weight, stride=stride, dilation=dilation, groups=groups)
     cuts = tuple((-before, e - after) for (before, after), e in zip(pads, extra, strict=True))
     return apply(_finish_transposed, y, bias, cuts=cuts)
+
+
+def _general_transposed(x, weight, stride, dilation, groups):
+    return transposed_convolution(x, weight, None, stride, 0, 0, groups, dilation, x.ndim - 2, "ConvTranspose")
 
 
 def _transposed_pads(node, sizes, stride, full, extra):
