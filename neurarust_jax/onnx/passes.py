@@ -75,7 +75,8 @@ def drop_dead(graph: Graph) -> None:
         used = uses(graph)
         kept = [node for node in graph.nodes if any(o and used[o] for o in node.outputs)]
         for node in kept:
-            node.outputs = [o if used[o] else "" for o in node.outputs] if len(node.outputs) > 1 and _may_lack_outputs(node) else node.outputs
+            first = _optional_outputs(node)
+            node.outputs = node.outputs[:first] + [o if used[o] else "" for o in node.outputs[first:]]
             while len(node.outputs) > 1 and not node.outputs[-1]:
                 node.outputs.pop()
         if len(kept) == len(graph.nodes):
@@ -87,8 +88,11 @@ def drop_dead(graph: Graph) -> None:
             del graph.initializers[name]
 
 
-def _may_lack_outputs(node: Node) -> bool:
-    return node.op_type in ("LSTM", "GRU", "RNN", "MaxPool", "Dropout", "LayerNormalization", "Unique", "Attention")
+def _optional_outputs(node: Node) -> int:
+    """From which output on they may be left out."""
+    if node.op_type in ("LSTM", "GRU", "RNN"):
+        return 0
+    return 1 if node.op_type in ("MaxPool", "Dropout", "LayerNormalization", "Unique", "Attention") else len(node.outputs)
 
 
 # --- what does nothing -----------------------------------------------------------------------------------------------------

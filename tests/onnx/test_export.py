@@ -471,6 +471,22 @@ def test_random_numbers_are_drawn_anew_at_every_run():
     assert set(first[3]) <= {2, 3, 4}
 
 
+@pytest.mark.parametrize("opset", [20, 23])
+def test_dropout_draws_at_every_run(opset):
+    with pytest.warns(UserWarning, match="exported in training mode"):
+        program = nr.onnx.export(nn.Dropout(0.25), (normal(30, 40),), opset_version=opset, dynamic_shapes=({0: "batch"},))
+    running = session(checked(program))
+    x = np.ones((50, 40), np.float32)
+    first, second = (running.run(None, {"input": x})[0] for _ in range(2))
+    assert not np.array_equal(first, second)
+    kept = np.float32(1) / np.float32(0.75)
+    assert set(first.ravel()) == {0.0, kept}
+    assert abs((first == 0).mean() - 0.25) < 0.05
+    loaded = nr.onnx.load(program.model_proto)
+    y = loaded(nr.tensor(x)).numpy()
+    assert set(y.ravel()) == {0.0, kept} and abs((y == 0).mean() - 0.25) < 0.05
+
+
 def test_a_draw_that_onnx_has_no_operator_for_is_told_of():
     with pytest.warns(UserWarning, match="the same random numbers at every run"):
         nr.onnx.export(lambda x: nr.poisson(x.abs()) + x, (normal(3),))

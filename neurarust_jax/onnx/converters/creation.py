@@ -49,8 +49,19 @@ def _arange(g: Graph, start: Value, step: Value, length: Any, dtype: Any) -> Val
 
 @converter("_dropout_mask")
 def _dropout_mask(g: Graph, state: Value, size: Any, keep: Value) -> list[Value]:
+    if g.opset >= 22 and keep.constant is not None:  # of that opset ONNX Runtime has Dropout, and none of the generators
+        return [_mask_of_dropout(g, size, keep.constant.item()), state]
     sample = random_numbers(g, "RandomUniform", size, np.float32, low=0.0, high=1.0)
     return [g.add("Less", sample, g.cast(keep, np.float32), dtype=bool), state]
+
+
+def _mask_of_dropout(g: Graph, size: Any, keep: float) -> Value:
+    """The mask by which `Dropout` keeps ones."""
+    if keep <= 0 or keep >= 1:
+        return g.expand(number(g, keep > 0, bool), size)
+    ones = g.add("ConstantOfShape", g.shape_vector(size), value=np.ones((1,), np.float32), dtype=np.float32, shape=size)
+    _, mask = g.add_many("Dropout", [ones, number(g, 1 - keep, np.float32), number(g, True, bool)], [(np.float32, size), (bool, size)])
+    return mask
 
 
 @converter("_uniform")
