@@ -97,3 +97,14 @@ def test_structures_symbols_and_fixed_arguments():
     assert both.exported.platforms == ("cpu", "cuda") and both(nr.ones(2)).tolist() == [2, 2]
     with pytest.raises(ValueError, match="'frozen' or 'input'"):
         nr.export(f, state="outside")
+
+
+def test_an_exported_program_keeps_the_order_of_keys():
+    def f(x):
+        return {"total": x.sum(), "mean": x.mean(), "parts": [{"b": x, "a": -x}]}
+
+    exported = nr.export(f)(nr.ones(3))
+    for program in (exported, nr.func.Exported.deserialize(exported.serialize()), nr.jit(exported)):
+        found = program(nr.ones(3))
+        assert list(found) == ["total", "mean", "parts"] and list(found["parts"][0]) == ["b", "a"]
+        assert found["total"] == 3 and found["parts"][0]["a"].tolist() == [-1, -1, -1]

@@ -1,5 +1,7 @@
 """`nr.custom_jvp` and `nr.custom_vjp`: the given rules hold on the tape, under the transformations, and inside loops and checkpoints."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -164,3 +166,107 @@ class Applied(nn.Module):
 
     def forward(self, x):
         return self.f(x)
+
+
+class Normed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.norm = nn.BatchNorm1d(2)
+
+    def forward(self, x):
+        return self.norm(self.linear(x))
+
+
+def _through_module(gradient_as):
+    """A function of a module whose gradient by the weight is `7`, by the input ten times the true one."""
+
+    @nr.custom_vjp
+    def apply(module, x, scale):
+        return module(x) * scale
+
+    def forward(module, x, scale):
+        return module(x) * scale, (module, x, scale)
+
+    def backward(kept, g):
+        module, x, scale = kept
+        y, pull = nr.vjp(lambda x: module(x) * scale, x)
+        return gradient_as(module), 10 * pull(g)[0], None
+
+    apply.defvjp(forward, backward)
+    return apply
+
+
+def _as_module(module):
+    zeros = nr.grad(lambda m: 0 * m.linear.weight.sum())(module)
+    zeros.linear.weight.data = nr.full((2, 3), 7.0)
+    return zeros
+
+
+@pytest.mark.parametrize("gradient_as", [lambda m: {"linear.weight": nr.full((2, 3), 7.0)}, _as_module], ids=["dict", "module"])
+@pytest.mark.parametrize("wrap", [lambda f: f, nr.jit, lambda f: lambda *a: nr.checkpoint(f, *a)], ids=["plain", "jit", "checkpoint"])
+def test_a_module_among_the_arguments_gets_the_gradient_that_the_rule_gives_it(gradient_as, wrap):
+    f = wrap(_through_module(gradient_as))
+    nr.manual_seed(0)
+    module, twin = Normed(), Normed()
+    twin.load_state_dict(module.state_dict())
+    x = nr.randn(5, 3, requires_grad=True)
+    cotangent = nr.randn(5, 2)
+    for turn in range(2):
+        module.zero_grad()
+        x.grad = None
+        y = f(module, x, 2.0)
+        expected = twin(x) * 2.0
+        assert nr.allclose(y, expected)
+        assert nr.allclose(module.norm.running_mean, twin.norm.running_mean) and int(module.norm.num_batches_tracked) == turn + 1
+        y.backward(cotangent)
+        assert module.linear.weight.grad.tolist() == [[7.0] * 3] * 2
+        assert module.norm.weight.grad is None or not module.norm.weight.grad.any()
+        assert nr.allclose(x.grad, 10 * nr.autograd.grad(expected, x, cotangent)[0], atol=1e-5)
+    gradient = nr.grad(lambda m: (f(m, x.detach(), 2.0) * cotangent).sum())(module)
+    assert gradient.linear.weight.tolist() == [[7.0] * 3] * 2
+
+
+def test_another_module_of_the_same_build_is_not_taken_for_the_first():
+    f = _through_module(lambda m: None)
+    nr.manual_seed(0)
+    first, second = Normed(), Normed()
+    x = nr.randn(5, 3)
+    for module in (first, second):
+        reference = Normed()
+        reference.load_state_dict(module.state_dict())
+        assert nr.allclose(f(module, x, 1.0), reference(x))
+        assert nr.allclose(module.norm.running_mean, reference.norm.running_mean)
+    assert int(first.norm.num_batches_tracked) == int(second.norm.num_batches_tracked) == 1
+    with pytest.raises(RuntimeError, match=r"bwd returned gradients for \['bias'\]"):
+        g = _through_module(lambda m: {"bias": nr.zeros(2)})
+        g(first, x, 1.0).sum().backward()
+
+
+def test_tangents_of_a_module_are_a_module():
+    @nr.custom_jvp
+    def apply(module, x):
+        return module(x)
+
+    @apply.defjvp
+    def _(primals, tangents):
+        (module, x), (direction, t) = primals, tangents
+        return module(x), 3 * (t @ module.weight.T) + 5 * (x @ direction.weight.T)
+
+    linear, x = nn.Linear(3, 2), nr.randn(4, 3)
+    apply(linear, x).sum().backward()
+    assert nr.allclose(linear.weight.grad, 5 * x.sum(0).expand(2, 3))
+    assert linear.bias.grad is None or not linear.bias.grad.any()
+    along = nr.jvp(lambda m: apply(m, x), (linear,), (linear,))[1]
+    assert nr.allclose(along, 5 * (x @ linear.weight.T), atol=1e-6)
+
+
+def test_an_argument_without_derivative_stands_before_the_module():
+    @functools.partial(nr.custom_vjp, nondiff_argnums=(1,))
+    def apply(module, name, x):
+        return getattr(module, name)(x)
+
+    apply.defvjp(lambda module, name, x: (getattr(module, name)(x), None), lambda name, kept, g: ({f"{name}.weight": nr.full((2, 3), 9.0)}, None))
+    module = Normed()
+    apply(module, "linear", nr.randn(5, 3)).sum().backward()
+    assert module.linear.weight.grad.tolist() == [[9.0] * 3] * 2

@@ -44,6 +44,36 @@ def test_a_module_in_xs_has_gradients(compiled):
         np.testing.assert_allclose(p.grad.numpy(), g.numpy(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_running_statistics_of_a_module_in_xs_are_written_slice_by_slice(compiled, dim):
+    def built():
+        nr.manual_seed(0)
+        return [nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)) for _ in range(3)]
+
+    modules = built()
+    for module in modules:
+        module[1].num_batches_tracked = None  # a 0-d buffer has no dimension 1
+    stack = jax.tree.map(lambda *values: jnp.stack(values, dim), *modules)
+
+    def step(x):
+        h, _ = nr.scan(lambda h, module: (module(h), None), x, stack, dim=dim)
+        (h**2).mean().backward()
+        return h
+
+    h = (nr.jit(step) if compiled else step)(X)
+    reference = X
+    for module in modules:
+        reference = module(reference)
+    (reference**2).mean().backward()
+    np.testing.assert_allclose(h.detach().numpy(), reference.detach().numpy(), rtol=1e-4, atol=1e-5)
+    for name in ("running_mean", "running_var"):
+        wanted = np.stack([getattr(m[1], name).numpy() for m in modules], dim)
+        np.testing.assert_allclose(getattr(stack[1], name).numpy(), wanted, rtol=1e-5, atol=1e-6)
+    wanted = np.stack([m[0].weight.grad.numpy() for m in modules], dim)
+    np.testing.assert_allclose(stack[0].weight.grad.numpy(), wanted, rtol=1e-3, atol=1e-5)
+
+
 def test_a_carried_module_has_gradients_and_comes_out_in_its_place_in_the_graph():
     layer, other = layers()[0], layers()[0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,7 +21,8 @@ from ..tensor import Tensor, wrap
 from .closure import Closure, Inputs, Outputs, eagerly, is_traced, run, write
 from .environment import Environment, cells_around
 from .jit import _join, _opaque, _split_in_order
-from .lift import is_tensor, value_of
+from .lift import is_tensor, modules_in, value_of
+from .over_modules import OverModules
 
 __all__ = ["custom_jvp", "custom_vjp"]
 
@@ -32,6 +34,7 @@ class _Custom:
         if not callable(fun):
             raise ArgumentTypeError(f"{type(self).__name__} takes a function, got {type(fun).__name__}")
         self.fun = fun
+        self._over_modules: OrderedDict[Any, _Custom] = OrderedDict()
         self.nondiff_argnums = tuple(sorted((nondiff_argnums,) if isinstance(nondiff_argnums, int) else nondiff_argnums))
         functools.update_wrapper(self, fun, updated=())
         self.__name__ = getattr(fun, "__name__", type(fun).__name__)
@@ -45,6 +48,8 @@ class _Custom:
         functions = (self.fun, *self._rules())
         if kwargs:
             args = _positional(self.fun, args, kwargs)
+        if any(modules_in(a) for i, a in enumerate(args) if i not in self.nondiff_argnums):
+            return self._of_modules(args)
         args = jax.tree.map(_as_operand, args, is_leaf=_opaque)
         if is_traced(functions, args):
             return _called(functions, (*fixed, False), args)[0]
@@ -54,8 +59,27 @@ class _Custom:
         refusing = _refusing(self.__name__, [*reached.cells, *(t for t in Environment(functions).tensors if t._node is not None)])
         return jax.tree.map(lambda y: call(_TIED, (y, refusing)) if is_tensor(y) and y._node is not None else y, returned, is_leaf=is_tensor)
 
+    def _of_modules(self, args: tuple) -> Any:
+        """Call the function with modules among the arguments; for modules that it has met, by the programs that there are."""
+        over = OverModules(self.nondiff_argnums, args)
+        key = (self._rules(), over.key)
+        derived = self._over_modules.get(key)
+        if derived is None:
+            derived = self._over_modules[key] = self._derived(over)
+            derived.__name__ = self.__name__
+            if len(self._over_modules) > _KEPT:
+                self._over_modules.popitem(last=False)
+        return derived(*over.given)
+
+    def _derived(self, over: OverModules) -> _Custom:
+        """The same as a function of tensors, those of the modules among them."""
+        raise NotImplementedError
+
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
+
+
+_KEPT = 16
 
 
 def _as_operand(x: Any) -> Any:
@@ -275,7 +299,7 @@ class custom_jvp(_Custom):  # noqa: N801 (JAX's name)
 
     Args:
         fun: a function of tensors, arrays, modules or pytrees of them. Its rule gives them their gradients; a parameter or tensor that it takes from around it
-            gets none, and a backward pass that would reach one raises.
+            gets none, and a backward pass that would reach one raises. For a module the rule is given a module whose parameters hold tangents.
         nondiff_argnums: numbers of arguments that have no derivative; the rule gets them first.
 
     Examples:
@@ -317,6 +341,11 @@ class custom_jvp(_Custom):  # noqa: N801 (JAX's name)
         if self.rule is None:
             raise AttributeError(f"No JVP defined for custom_jvp function {self.__name__} using defjvp.")
         return (self.rule,)
+
+    def _derived(self, over: OverModules) -> _Custom:
+        derived = custom_jvp(functools.partial(over.function, self.fun), over.nondiff_argnums)
+        derived.defjvp(functools.partial(over.tangent_rule, *self._rules()))
+        return derived
 
     @staticmethod
     def _derive(primal: Callable, call: _Call) -> Callable:
@@ -367,7 +396,8 @@ class custom_vjp(_Custom):  # noqa: N801 (JAX's name)
 
         Args:
             fwd: of the arguments, to ``(output, residuals)``.
-            bwd: of ``(residuals, gradient of the output)``, to a tuple with a gradient, or `None`, for each argument.
+            bwd: of ``(residuals, gradient of the output)``, to a tuple with a gradient, or `None`, for each argument. That of a module is a dict of its parameters'
+                names, or a module whose parameters hold gradients, as `grad` gives it.
         """
         self.forward, self.backward = fwd, bwd
 
@@ -375,6 +405,12 @@ class custom_vjp(_Custom):  # noqa: N801 (JAX's name)
         if self.forward is None or self.backward is None:
             raise AttributeError(f"No VJP defined for custom_vjp function {self.__name__} using defvjp.")
         return self.forward, self.backward
+
+    def _derived(self, over: OverModules) -> _Custom:
+        forward, backward = self._rules()
+        derived = custom_vjp(functools.partial(over.function, self.fun), over.nondiff_argnums)
+        derived.defvjp(functools.partial(over.forward_rule, forward), functools.partial(over.backward_rule, backward))
+        return derived
 
     @staticmethod
     def _derive(primal: Callable, call: _Call) -> Callable:

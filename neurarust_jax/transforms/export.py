@@ -18,6 +18,7 @@ from ..tensor import Tensor, array_from, wrap
 from .closure import Aval, Closure
 from .jit import CompiledFunction, _opaque
 from .lift import is_tensor, value_of
+from .ordering import orders_of, reordered
 
 __all__ = ["Exported", "export"]
 
@@ -31,10 +32,12 @@ class Exported:
         state_names: names of the values that it takes as its first argument, a dict, where it was exported with ``state="input"``.
         writes: names of those that it gives back new: it returns ``(output, dict of new values)`` if there are any.
         exported: the `jax.export.Exported` inside.
+        orders: the order of the keys of dicts in what it returns, which JAX sorts; `None` if that makes no difference.
     """
 
-    def __init__(self, exported: jax_export.Exported, state_names: Sequence[str], writes: Sequence[str]):
+    def __init__(self, exported: jax_export.Exported, state_names: Sequence[str], writes: Sequence[str], orders: Sequence[Any] | None = None):
         self.exported, self.state_names, self.writes = exported, tuple(state_names), tuple(writes)
+        self.orders = orders
         self._kernels: dict[Any, tuple[Kernel, list[Any]]] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -52,7 +55,7 @@ class Exported:
             self._kernels[structure] = Kernel("exported", program, keeps_vjp=True), outputs
         kernel, known = self._kernels[structure]
         results = call(kernel, [x if isinstance(x, Tensor) else array_from(x) for x in leaves])
-        return jax.tree.unflatten(known[0], results)
+        return reordered(jax.tree.unflatten(known[0], results), self.orders)
 
     def serialize(self, vjp_order: int = 0) -> bytearray:
         """The program as bytes.
@@ -60,7 +63,7 @@ class Exported:
         Args:
             vjp_order: how many times it can be differentiated once it is loaded. Default: not at all.
         """
-        header = json.dumps({"state": self.state_names, "writes": self.writes}).encode()
+        header = json.dumps({"state": self.state_names, "writes": self.writes, "orders": self.orders}).encode()
         return bytearray(_MAGIC + len(header).to_bytes(8, "big") + header) + self.exported.serialize(vjp_order=vjp_order)
 
     @staticmethod
@@ -71,7 +74,7 @@ class Exported:
         start = len(_MAGIC) + 8
         end = start + int.from_bytes(data[len(_MAGIC) : start], "big")
         header = json.loads(data[start:end])
-        return Exported(jax_export.deserialize(bytearray(data[end:])), header["state"], header["writes"])
+        return Exported(jax_export.deserialize(bytearray(data[end:])), header["state"], header["writes"], header.get("orders"))
 
     @property
     def in_avals(self) -> tuple:
@@ -142,17 +145,21 @@ def export(function: Callable, *, platforms: Sequence[str] | None = None, state:
             values = jax.tree.leaves((args, kwargs))
             outputs, new = closure({c: cells[names[c]] for c in closure.reads}, {t: t._value for t in closure.captured}, values)
             output = _plain(closure.outputs.unpack([wrap(v) for v in outputs]))
-            return (output, {names[c]: new[c] for c in writes}) if writes else output
+            returned = (output, {names[c]: new[c] for c in writes}) if writes else output
+            orders.append(orders_of(returned) if _has_names(returned) else None)
+            return returned
+
+        orders: list[Any] = []
 
         stand_ins = dict(zip(places, avals, strict=True))
         arguments, named = _only_tensors(jax.tree.unflatten(structure, [stand_ins.get(i) for i in range(len(flat))]))
         with dtypes.x64():
             if state == "frozen":
                 exported = jax_export.export(jax.jit(lambda *args, **kwargs: program(given, args, kwargs)), platforms=platforms)(*arguments, **named)
-                return Exported(exported, (), ())
+                return Exported(exported, (), (), orders[-1])
             shapes = {n: Aval(v.shape, v.dtype) for n, v in given.items()}
             exported = jax_export.export(jax.jit(lambda cells, *args, **kwargs: program(cells, args, kwargs)), platforms=platforms)(shapes, *arguments, **named)
-        return Exported(exported, list(given), [names[c] for c in writes])
+        return Exported(exported, list(given), [names[c] for c in writes], orders[-1])
 
     return exporter
 
@@ -193,6 +200,13 @@ def _kept(tree: Any) -> Any:
         entries = {name: y for name, x in tree.items() if (y := _kept(x)) is not _LEFT_OUT}
         return entries or _LEFT_OUT
     return tree if _is_traced_argument(tree) else _LEFT_OUT
+
+
+def _has_names(tree: Any) -> bool:
+    """Whether all keys of dicts are strings, which a file can keep."""
+    if isinstance(tree, dict):
+        return all(isinstance(name, str) and _has_names(x) for name, x in tree.items())
+    return all(map(_has_names, tree)) if isinstance(tree, tuple | list) else True
 
 
 def _plain(tree: Any) -> Any:

@@ -98,7 +98,7 @@ class Packing:
 
 def tensors_of(tree: Any) -> list[Any]:
     """The leaves of a pytree, Tensors where they are; for cells, also for those of modules, Tensors in their places in the graph."""
-    return [t for node in jax.tree.leaves(tree, is_leaf=_keeps_together) for t in (_tensors_in(node) if hasattr(node, "_own_cells") else [_placed(node)])]
+    return [t for node in jax.tree.leaves(tree, is_leaf=keeps_together) for t in (_tensors_in(node) if hasattr(node, "_own_cells") else [_placed(node)])]
 
 
 def _of_kind(kind: type | None, value: Any) -> Any:
@@ -131,40 +131,42 @@ def _placed(x: Any) -> Any:
 
 
 def _tensors_in(module: Any) -> list[Any]:
-    return [_placed(cell) for cell in _cells_in_order(module) if cell._read() is not None]
+    return [_placed(cell) for cell in cells_in_order(module) if cell._read() is not None]
 
 
-def _keeps_together(x: Any) -> bool:
+def modules_in(tree: Any) -> list[Any]:
+    """The modules in a pytree."""
+    return [x for x in jax.tree.leaves(tree, is_leaf=keeps_together) if hasattr(x, "_own_cells")]
+
+
+def keeps_together(x: Any) -> bool:
+    """Whether `x` is a Tensor or a module: as `is_leaf`, it keeps JAX from taking them apart."""
     return isinstance(x, Tensor) or hasattr(x, "_own_cells")
 
 
 def _give_places(tree: Any, leaves: Sequence[Any]) -> None:
     """Give the cells of new modules the places in the graph of the Tensors that they were made from."""
     remaining = iter(leaves)
-    for node in jax.tree.leaves(tree, is_leaf=_keeps_together):
+    for node in jax.tree.leaves(tree, is_leaf=keeps_together):
         if not hasattr(node, "_own_cells"):
             next(remaining)
             continue
-        for cell in _cells_in_order(node):
+        for cell in cells_in_order(node):
             if cell._read() is not None:
                 tensor = next(remaining)
                 if isinstance(tensor, Tensor) and tensor._node is not None and isinstance(cell, Tensor):
                     _give_place(cell, tensor)
 
 
-def _cells_in_order(module: Any) -> list[Cell]:
+def cells_in_order(module: Any) -> list[Cell]:
     """The cells of a module, as they are its leaves."""
     return list(dict.fromkeys(cell for m in module.modules() for cell in m._own_cells() if not isinstance(cell, Leaf)))
 
 
 def originals(rebuilt: Any, arguments: Any) -> dict[Cell, Cell]:
     """For each cell of the modules in a pytree that `Packing` made, the cell that it stands for."""
-
-    def modules(tree: Any) -> list[Any]:
-        return [x for x in jax.tree.leaves(tree, is_leaf=_keeps_together) if hasattr(x, "_own_cells")]
-
-    pairs = zip(modules(rebuilt), modules(arguments), strict=True)
-    return {new: old for a, b in pairs if a is not b for new, old in zip(_cells_in_order(a), _cells_in_order(b), strict=True)}
+    pairs = zip(modules_in(rebuilt), modules_in(arguments), strict=True)
+    return {new: old for a, b in pairs if a is not b for new, old in zip(cells_in_order(a), cells_in_order(b), strict=True)}
 
 
 class Lifted:

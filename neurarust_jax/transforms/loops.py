@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..cells import Cell
+from ..cells import Cell, current_trace
 from ..errors import ArgumentError, ArgumentTypeError
 from ..ops.creation import arange
 from ..ops.joining import cat, stack
@@ -17,7 +17,8 @@ from ..tensor import Tensor, wrap
 from .carry import CarriedCells, Carry
 from .closure import Aval, Closure, Inputs, eagerly, is_traced, run
 from .control_flow import while_loop
-from .lift import is_tensor, map_tensors, value_of
+from .jit import raw
+from .lift import cells_in_order, is_tensor, map_tensors, modules_in, originals, value_of
 from .vectorize import vmap
 
 __all__ = ["associative_scan", "fori_loop", "map", "scan"]
@@ -27,7 +28,7 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
     """Go through `xs` with a carried value: a loop that is compiled once, however long it is.
 
     `f` may read and write cells. Parameters that it reads get their gradients; what it writes (running statistics, a random generator, gradients and an
-    optimizer's state, if it holds a whole training step) goes from turn to turn.
+    optimizer's state, if it holds a whole training step) goes from turn to turn. What it writes to buffers of a module in `xs`, it writes in the slice of its turn.
 
     Args:
         f: takes ``(carry, x)`` and returns ``(carry, y)``. The carry keeps its structure, shapes and dtypes.
@@ -50,12 +51,16 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
         >>> nr.scan(lambda total, x: (total + x, total), 0.0, nr.tensor([1.0, 2.0, 3.0]))
         (tensor(6.), tensor([0., 1., 3.]))
     """
-    xs = xs if dim == 0 else map_tensors(lambda x: _moved(x, dim, 0), xs)
-    lengths = lengths_of("scan", xs)
+    along = xs if dim == 0 else map_tensors(lambda x: _moved(x, dim, 0), xs)
+    lengths = lengths_of("scan", along)
     lengths |= set() if length is None else {int(length)}
     if len(lengths) != 1:
         raise ArgumentError(f"scan: got lengths {sorted(lengths)} in xs and length=; expected one" if lengths else "scan: with xs=None write length=")
-    carry, ys = looped("scan", f, init, xs, (), lengths.pop(), bool(reverse), unroll)
+    stand_ins = [(cell, old, cell._read()) for cell, old in originals(along, xs).items()]
+    carry, ys = looped("scan", f, init, along, (), lengths.pop(), bool(reverse), unroll)
+    for cell, old, before in stand_ins:
+        if cell._read() is not before:
+            old._write(jax.numpy.moveaxis(value_of(cell._read()), 0, dim))
     return carry, jax.tree.map(lambda y: _moved(y, 0, dim if -y.ndim <= dim < y.ndim else 0), ys, is_leaf=is_tensor)
 
 
@@ -83,22 +88,33 @@ def looped(name: str, f: Callable, init: Any, xs: Any, extras: tuple, length: in
     parts = [Carry(name, init), Carry(name, xs), Carry(name, extras)]
     operands = [p.leaves for p in parts]
     fixed = (name, tuple(p.fixed for p in parts), length, reverse, unroll)
-    last, ys = _scan((f,), fixed, operands) if is_traced((f,), operands) else eagerly(_scan, (f,), fixed, operands)
+    last, (ys, written) = _scan((f,), fixed, operands) if is_traced((f,), operands) else eagerly(_scan, (f,), fixed, operands)
+    cells = _cells_of_modules(xs)
+    for position, value in written.items():
+        cells[position]._write(value_of(value))
     return parts[0].unpack(last), ys
 
 
+def _cells_of_modules(tree: Any) -> list[Cell]:
+    return [cell for module in modules_in(tree) for cell in cells_in_order(module)]
+
+
 def _scan(functions: Sequence[Callable], fixed: tuple, operands: list[list[Any]]) -> tuple[list[Tensor], Any]:
-    """(the leaves of the last carry, what came out beside it)"""
+    """(the leaves of the last carry, (what came out beside it, new values of the cells of modules in the elements, by their positions))"""
     (f,), (name, parts, length, reverse, unroll) = functions, fixed
     carry, elements, rest = (Carry.of_leaves(part, leaves) for part, leaves in zip(parts, operands, strict=True))
     a, b = len(carry.leaves), len(carry.leaves) + len(elements.leaves)
     slices = [Aval(x.shape[1:], x.dtype) for x in elements.avals]
 
     def turn(*inside: Any) -> Any:
-        returned = f(carry.unpack(inside[:a]), elements.unpack(inside[a:b]), *rest.unpack(inside[b:]))
+        element = elements.unpack(inside[a:b])
+        returned = f(carry.unpack(inside[:a]), element, *rest.unpack(inside[b:]))
         if not isinstance(returned, tuple | list) or len(returned) != 2:
             raise ArgumentTypeError(f"{name}: the function must return a pair (carry, y), got {type(returned).__name__}; write `return carry, None` for no y")
-        return carry.leaves_of(returned[0], "the function"), returned[1]
+        trace = current_trace()
+        assert trace is not None
+        written = {i: raw(trace.values[c]) for i, c in enumerate(_cells_of_modules(element)) if c in trace.written_cells}
+        return carry.leaves_of(returned[0], "the function"), (returned[1], written)
 
     def close(initial: dict[Cell, Aval]) -> list[Closure]:
         leaves = [*carry.leaves, *elements.leaves, *rest.leaves]

@@ -27,7 +27,7 @@ class Ordered:
 
     def unflatten(self, leaves: Sequence[Any]) -> Any:
         """The pytree of these leaves."""
-        return _reordered(self.structure.unflatten(leaves), self.orders)
+        return reordered(self.structure.unflatten(leaves), self.orders)
 
 
 def flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], Any]:
@@ -38,7 +38,7 @@ def flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[li
 
 def ordered(structure: Any, tree: Any) -> Any:
     """The structure of a pytree, with the order of its keys where that makes a difference."""
-    orders = None if structure is None else _orders(tree)
+    orders = None if structure is None else orders_of(tree)
     return structure if orders is None else Ordered(structure, orders)
 
 
@@ -50,13 +50,13 @@ def unordered(structure: Any) -> Any:
 _NESTED = {dict, list, tuple}
 
 
-def _orders(tree: Any) -> tuple | None:
+def orders_of(tree: Any) -> tuple | None:
     """For each dict, list and tuple (its keys or `None`, the orders of its elements), and `None` where all keys are sorted."""
     kind = type(tree)
     if kind not in _NESTED:
         return None
     elements = tree.values() if kind is dict else tree
-    inner = [_orders(x) for x in elements if type(x) in _NESTED]
+    inner = [orders_of(x) for x in elements if type(x) in _NESTED]
     keys = None
     if kind is dict and len(tree) > 1:
         keys = list(tree)
@@ -70,10 +70,11 @@ def _orders(tree: Any) -> tuple | None:
     return tuple(tree) if kind is dict else None, tuple([next(found) if type(x) in _NESTED else None for x in elements])
 
 
-def _reordered(tree: Any, orders: tuple | None) -> Any:
+def reordered(tree: Any, orders: Sequence[Any] | None) -> Any:
+    """The pytree, with its keys in an order that `orders_of` gave."""
     if orders is None:
         return tree
     keys, inner = orders
     if keys is not None:
-        return {key: _reordered(tree[key], order) for key, order in zip(keys, inner, strict=True)}
-    return type(tree)(_reordered(element, order) for element, order in zip(tree, inner, strict=True))
+        return {key: reordered(tree[key], order) for key, order in zip(keys, inner, strict=True)}
+    return type(tree)(reordered(element, order) for element, order in zip(tree, inner, strict=True))

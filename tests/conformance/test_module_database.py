@@ -15,6 +15,10 @@ from tests.oracle import assert_same
 
 LEFT_OUT: dict[str, str] = {}  # name: reason
 DIFFERENT = {}  # (name, words of the sample's description): reason
+TOLERANCE = {  # (name, dtype): (relative, absolute), where PyTorch itself is off that far, by its own result in float64
+    ("nn.CTCLoss", torch.float32): (1e-4, 2e-4),  # PyTorch 1.3e-4, ours 4e-5
+    ("nn.MultiheadAttention", torch.float32): (1e-4, 1e-4),  # PyTorch 3e-5, ours 4e-5, where the softmax is nearly saturated
+}
 each_module = pytest.mark.parametrize("info", [i for i in module_db if i.name not in LEFT_OUT], ids=lambda i: i.name)
 
 
@@ -74,7 +78,7 @@ def _compare(info, sample, dtype, training, compiled=False):
     if training and _random(theirs):
         assert [tuple(a.shape) for a in y] == [tuple(b.shape) for b in w]
         return
-    tolerance = {torch.float32: (1e-4, 1e-5), torch.float64: (1e-7, 1e-7)}[dtype]
+    tolerance = TOLERANCE.get((info.name, dtype)) or {torch.float32: (1e-4, 1e-5), torch.float64: (1e-7, 1e-7)}[dtype]
     assert_same(y, w, *tolerance)
     if not chosen:
         return
