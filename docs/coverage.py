@@ -21,7 +21,8 @@ PAGE = ROOT / "docs" / "pages" / "coverage.md"
 # PyTorch's namespaces, all under `torch`; ours have the same names under `neurarust_jax`
 NAMESPACES = [
     "torch", "torch.Tensor", "torch.linalg", "torch.fft", "torch.special", "torch.func", "torch.masked", "torch.signal.windows", "torch.testing",
-    "torch.nn", "torch.nn.functional", "torch.nn.init", "torch.nn.utils", "torch.optim", "torch.optim.lr_scheduler", "torch.utils.data",
+    "torch.nn", "torch.nn.functional", "torch.nn.init", "torch.nn.utils", "torch.optim", "torch.optim.lr_scheduler", "torch.utils.data", "torch.distributions",
+    "torch.distributions.constraints", "torch.distributions.transforms",
 ]  # fmt: skip
 
 # by reason and namespace the names that are left out; `*` stands for anything

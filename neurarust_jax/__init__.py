@@ -5,7 +5,10 @@ Everything is named here and defined in the rooms below; importing the package r
 
 import math
 
-from . import accelerator, amp, autograd, backends, cuda, debug, errors, fft, func, interop, io, linalg, masked, nn, onnx, optim, signal, special, testing, utils
+from . import (
+    accelerator, amp, autograd, backends, cuda, debug, distributions, errors, fft, func, interop, io, linalg, masked, nn, onnx, optim, signal, special,
+    testing, utils,
+)  # fmt: skip
 from .amp import GradScaler, autocast
 from .amp.autocast_mode import (
     autocast_decrement_nesting, autocast_increment_nesting, clear_autocast_cache, get_autocast_dtype, is_autocast_available, is_autocast_cache_enabled,

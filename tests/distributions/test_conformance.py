@@ -1,0 +1,211 @@
+"""Every distribution of the table against PyTorch's: values, gradients, expansion, samples; compiled and vectorized against itself."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import torch
+
+import neurarust_jax as nr
+
+from ..oracle import assert_same
+from .rows import OURS, ROWS, THEIRS, Row
+
+QUANTILE = 0.3
+TIGHT = {"rtol": 1e-9, "atol": 1e-11}  # of float64; special functions are evaluated by other approximations than PyTorch's
+
+
+def quantities(distribution: Any, value: Any, quantile: Any) -> dict[str, Any]:
+    """All that can be asked of a distribution: thunks by name."""
+    return {
+        "log_prob": lambda: distribution.log_prob(value),
+        "cdf": lambda: distribution.cdf(value),
+        "icdf": lambda: distribution.icdf(quantile),
+        "mean": lambda: distribution.mean,
+        "mode": lambda: distribution.mode,
+        "variance": lambda: distribution.variance,
+        "stddev": lambda: distribution.stddev,
+        "entropy": lambda: distribution.entropy(),
+        "perplexity": lambda: distribution.perplexity(),
+        "enumerate_support": lambda: distribution.enumerate_support(),
+        "enumerate_support(False)": lambda: distribution.enumerate_support(expand=False),
+        "logits": lambda: distribution.logits,
+        "probs": lambda: distribution.probs,
+    }
+
+
+def available(row: Row) -> list[str]:
+    """What PyTorch's distribution of the row answers to."""
+    return [name for name, thunk in quantities(row.theirs(), torch.tensor(np.array(row.value)), torch.tensor(QUANTILE)).items() if answers(thunk)]
+
+
+def answers(thunk: Any) -> bool:
+    try:
+        thunk()
+    except (NotImplementedError, AttributeError):
+        return False
+    return True
+
+
+def value_of(row: Row, dtype: str = "float64") -> np.ndarray:
+    return np.array(row.value, dtype)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_values_are_pytorchs(row):
+    ours, theirs = row.ours(), row.theirs()
+    assert tuple(ours.batch_shape) == tuple(theirs.batch_shape) and tuple(ours.event_shape) == tuple(theirs.event_shape)
+    assert repr(ours) == repr(theirs).replace("torch", "neurarust_jax")
+    assert ours.has_rsample == theirs.has_rsample and ours.has_enumerate_support == theirs.has_enumerate_support
+    expected = quantities(theirs, torch.tensor(value_of(row)), torch.tensor(QUANTILE, dtype=torch.float64))
+    for name, thunk in quantities(ours, nr.tensor(value_of(row)), nr.tensor(np.float64(QUANTILE))).items():
+        if answers(expected[name]):
+            assert_same(thunk(), expected[name](), **TIGHT)
+        else:
+            with pytest.raises((NotImplementedError, AttributeError)):
+                thunk()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_gradients_are_pytorchs(row):
+    names = [n for n in available(row) if n in ("log_prob", "cdf", "mean", "variance", "entropy")]
+    ours = {k: nr.tensor(v, requires_grad=True) for k, v in row.arrays().items()}
+    theirs = {k: torch.tensor(v, requires_grad=True) for k, v in row.arrays().items()}
+    our_value, their_value = nr.tensor(value_of(row), requires_grad=True), torch.tensor(value_of(row), requires_grad=True)
+    expected = quantities(row.build(THEIRS, theirs), their_value, None)
+    got = quantities(row.build(OURS, ours), our_value, None)
+    wanted = {name: expected[name]() for name in names}
+    chosen = [n for n, w in wanted.items() if w.requires_grad and torch.isfinite(w).all()]
+    if not chosen:
+        return
+    weights = [1.0 - 0.1 * i for i in range(len(chosen))]  # all in one backward pass, told apart by their weights
+    wanted = torch.autograd.grad(sum((w * wanted[n]).sum() for w, n in zip(weights, chosen, strict=True)), [*theirs.values(), their_value], allow_unused=True)
+    found = nr.autograd.grad(sum((w * got[n]()).sum() for w, n in zip(weights, chosen, strict=True)), [*ours.values(), our_value], allow_unused=True)
+    for a, b, which in zip(found, wanted, [*ours, "value"], strict=True):
+        if b is None or a is None:
+            assert not np.asarray(nr.zeros(1) if a is None else a.detach()).any() and (b is None or not b.any()), which
+        else:
+            assert torch.isfinite(b).all(), which
+            assert_same(a, b, **TIGHT)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_expand_is_pytorchs(row):
+    ours, theirs = row.ours(), row.theirs()
+    shape = (2, *theirs.batch_shape)
+    ours, theirs = ours.expand(shape), theirs.expand(shape)
+    assert tuple(ours.batch_shape) == tuple(theirs.batch_shape) == shape and tuple(ours.event_shape) == tuple(theirs.event_shape)
+    assert_same(ours.log_prob(nr.tensor(value_of(row))), theirs.log_prob(torch.tensor(value_of(row))), **TIGHT)
+    assert tuple(ours.sample((4,)).shape) == tuple(theirs.sample((4,)).shape)
+    if answers(lambda: theirs.mean):
+        assert_same(ours.mean, theirs.mean, **TIGHT)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_samples_have_pytorchs_shapes_and_dtypes_and_lie_in_the_support(row):
+    ours, theirs = row.ours("float32"), row.theirs("float32")
+    for shape in [(), (4, 2)]:
+        expected = theirs.sample(shape)
+        sample = ours.sample(shape)
+        assert tuple(sample.shape) == tuple(expected.shape) and str(expected.dtype) == f"torch.{sample.dtype.name}"
+        assert bool(ours.support.check(sample).all())
+        assert not sample.requires_grad
+    assert ours.log_prob(sample).dtype.name == str(theirs.log_prob(expected).dtype).removeprefix("torch.")
+    if ours.has_rsample:
+        assert tuple(ours.rsample((4, 2)).shape) == tuple(expected.shape)
+    else:
+        with pytest.raises(NotImplementedError):
+            ours.rsample()
+
+
+DRAWS = 4000
+
+
+def assert_means(samples: np.ndarray, expected: np.ndarray, what: str) -> None:
+    """The mean over the first dimension lies within five standard errors."""
+    samples = np.asarray(samples, np.float64)
+    error = samples.std(0) / np.sqrt(len(samples))
+    np.testing.assert_array_less(np.abs(samples.mean(0) - expected), 5 * error + 1e-6 * np.abs(expected) + 1e-9, what)
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.moments and {"mean", "variance"} <= set(available(r))], ids=str)
+def test_moments_of_samples(row):
+    theirs = row.theirs()
+    samples = np.asarray(row.ours().sample((DRAWS,)))
+    mean, variance = theirs.mean.numpy(), theirs.variance.numpy()
+    seen = ~np.isnan(mean)
+    assert_means(np.where(seen, samples, 0), np.where(seen, mean, 0), "mean")
+    assert_means(np.where(seen, (samples - mean) ** 2, 0), np.where(seen, variance, 0), "variance")
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if "cdf" in available(r) and r.theirs().has_rsample], ids=str)
+def test_samples_follow_the_distribution_function(row):
+    samples = row.ours().sample((DRAWS,))
+    position = np.sort(row.theirs().cdf(torch.tensor(np.array(samples))).numpy(), 0)
+    steps = (np.arange(DRAWS) + 0.5)[:, None] / DRAWS
+    assert np.abs(position - steps).max() < 2.2 / np.sqrt(DRAWS)  # Kolmogorov and Smirnov: passed once in ten thousand times
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.moments and r.theirs().has_rsample and {"mean", "variance"} <= set(available(r))], ids=str)
+def test_gradients_of_samples_have_the_gradient_of_the_second_moment_as_mean(row):
+    theirs = {k: torch.tensor(v, requires_grad=True) for k, v in row.arrays().items()}
+    distribution = row.build(THEIRS, theirs)
+    (distribution.variance + distribution.mean**2).sum().backward()
+
+    @nr.jit
+    def gradients(parameters):
+        parameters = {k: v.requires_grad_() for k, v in parameters.items()}
+        sample = row.build(OURS, parameters).rsample()
+        return nr.autograd.grad((sample**2).sum(), list(parameters.values()))
+
+    found = gradients({k: nr.tensor(np.broadcast_to(v, (DRAWS, *v.shape)).copy()) for k, v in row.arrays().items()})
+    for gradient, (name, leaf) in zip(found, theirs.items(), strict=True):
+        assert_means(np.asarray(gradient), leaf.grad.numpy(), name)
+
+
+def outputs(row: Row, names: list[str]) -> Any:
+    """The function of parameters and value that gives what was named."""
+
+    def function(parameters, value):
+        thunks = quantities(row.build(OURS, parameters), value, nr.tensor(np.float32(QUANTILE)))
+        return [thunks[name]() for name in names]
+
+    return function
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_compiled_and_vectorized(row):
+    """float32: `nr.jit` equals eager, `nr.vmap` equals a loop, and what is compiled draws anew, for each example too."""
+    function = outputs(row, available(row))
+    parameters = {k: nr.tensor(v) for k, v in row.arrays("float32").items()}
+    value = nr.tensor(value_of(row, "float32"))
+
+    def with_sample(parameters, value):
+        return function(parameters, value), row.build(OURS, parameters).sample((16,))
+
+    compiled = nr.jit(lambda parameters, value: (*with_sample(parameters, value), nr.vmap(with_sample, randomness="different")(*twice((parameters, value)))))
+    found, first, (several, draws) = compiled(parameters, value)
+    second = compiled(parameters, value)[1]
+    for one, batch, b, name in zip(found, several, function(parameters, value), available(row), strict=True):
+        assert one.dtype == b.dtype, name
+        for a in (one, batch[0], batch[1]):
+            np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=3e-5, atol=3e-6, err_msg=name)
+    assert first.shape == row.ours("float32").sample((16,)).shape == draws.shape[1:]
+    assert not np.array_equal(np.asarray(first), np.asarray(second))
+    assert not np.array_equal(np.asarray(draws[0]), np.asarray(draws[1]))
+
+
+def twice(tree: Any) -> Any:
+    """Every tensor of a pytree stacked on itself."""
+    return jax.tree.map(lambda x: nr.stack([x, x]), tree, is_leaf=lambda x: isinstance(x, nr.Tensor))
+
+
+def test_every_distribution_has_a_row():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        names = {n for n in THEIRS.__all__ if isinstance(getattr(THEIRS, n), type) and issubclass(getattr(THEIRS, n), THEIRS.Distribution)}
+    assert (names & set(OURS.__all__)) - {"Distribution", "ExponentialFamily"} - {r.name for r in ROWS} == set()
