@@ -111,6 +111,8 @@ class Parameter(CellTensor):
         tensor([3., 3.], requires_grad=True)
     """
 
+    _layer_dims = 0  # first dimensions along which parameters of equal layers lie, each one for itself to an optimizer
+
     def __init__(self, data: Any = None, requires_grad: bool = True):
         super().__init__(data, requires_grad)
 

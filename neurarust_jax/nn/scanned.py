@@ -43,7 +43,7 @@ class ScannedStack(Module):
         layer: a module like each of the layers, that holds the stacked parameters and buffers.
 
     Raises:
-        ValueError: the layers differ.
+        ValueError: the layers differ, or hold a `ScannedStack` themselves.
 
     Examples:
         >>> import neurarust_jax as nr
@@ -63,11 +63,14 @@ class ScannedStack(Module):
         super().__init__()
         layers = list(layers)
         _check_alike("ScannedStack", layers)
+        if any(isinstance(m, ScannedStack) for m in layers[0].modules()):
+            raise ArgumentError("ScannedStack: the layers hold a ScannedStack themselves; put all layers into one")
         self.length = len(layers)
         self.remat = remat
         self.unroll = unroll
         with dtypes.x64():
             self.layer = jax.tree.map(lambda *values: jnp.stack(values), *layers)
+        _add_layer_dims(self.layer, 1)
 
     def forward(self, input: Any, *args: Any, **kwargs: Any) -> Any:
         cells = _cells_of(self.layer)
@@ -84,7 +87,9 @@ class ScannedStack(Module):
         if not -self.length <= index < self.length:
             raise IndexOutOfRangeError(f"index {index} is out of range for a stack of {self.length} layers")
         with dtypes.x64():
-            return jax.tree.map(lambda value: value[index], self.layer)
+            one = jax.tree.map(lambda value: value[index], self.layer)
+        _add_layer_dims(one, -1)
+        return one
 
     def __iter__(self) -> Iterator[Module]:
         return iter([self[i] for i in range(self.length)])
@@ -143,6 +148,11 @@ class ScannedStack(Module):
             errors.append(f"size mismatch for {key}: copying a param with shape {tuple(array.shape)} from checkpoint, the shape in current model is {shape}.")
             return present
         return array
+
+
+def _add_layer_dims(layer: Module, count: int) -> None:
+    for p in layer.parameters():
+        p._layer_dims += count
 
 
 def _layer_order(key: str) -> list[tuple[bool, Any]]:

@@ -43,6 +43,7 @@ class Adafactor(Optimizer):
     """
 
     _takes_complex = False
+    _looks_at_wholes = True
 
     def __init__(
         self, params: Any, lr: Any = 1e-2, beta2_decay: float = -0.8, eps: Any = (None, 1e-3), d: float = 1.0, weight_decay: float = 0.0, *,
@@ -64,7 +65,7 @@ class Adafactor(Optimizer):
         super().__init__(params, options)
 
     def _state_names(self, parameter, options):
-        return ("row_var", "col_var") if parameter.dim() > 1 else ("variance",)
+        return ("row_var", "col_var") if parameter.dim() - parameter._layer_dims > 1 else ("variance",)
 
     def _initial_state(self, name, parameter, options):
         averaged = {"row_var": -1, "col_var": -2}.get(name)

@@ -50,6 +50,7 @@ class Muon(Optimizer):
     _fixed_options = ("ns_steps",)
     _shows_steps = False
     _takes_complex = False
+    _looks_at_wholes = True
 
     def __init__(
         self, params: Any, lr: Any = 1e-3, weight_decay: float = 0.1, momentum: float = 0.95, nesterov: bool = True,
@@ -75,7 +76,7 @@ class Muon(Optimizer):
         """Add a group of matrices with options of its own."""
         super().add_param_group(param_group)
         for p in self.param_groups[-1].params:
-            if p.ndim != 2:
+            if p.ndim - p._layer_dims != 2:
                 raise ArgumentError(f"Muon only supports 2D parameters whereas we found a parameter with size: {p.size()}")
 
     def _state_names(self, parameter, options):

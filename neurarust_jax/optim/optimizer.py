@@ -118,6 +118,7 @@ class Optimizer:
     _shows_steps = True  # whether the count of steps is an entry of the state
     _has_state_from_the_start = False  # whether the state shows before the first step
     _takes_complex = True
+    _looks_at_wholes = False  # whether the rule computes an element from others: of a stack of layers it is given one at a time
     _settings: Any = None  # what else an eager update is compiled for
 
     def __init__(self, params: Any, defaults: dict[str, Any]):
@@ -374,20 +375,27 @@ class Optimizer:
                 steps = None if group.steps is None else _advanced(next(left), indices, len(group.params))
                 hyperparameters = _Hyperparameters(self, group.ruling(vector), steps)
                 for i, p, state in rows:
-                    p, state = self._updated(p, next(gradients_left), state, *hyperparameters.at(i, p.dtype))
+                    layer_dims = group.params[i]._layer_dims if self._looks_at_wholes else 0
+                    p, state = self._updated(p, next(gradients_left), state, *hyperparameters.at(i, p.dtype), layer_dims)
                     new.append(p)
                     new.extend(state.values())
                 if steps is not None:
                     new.append(steps)
             return new
 
-    def _updated(self, p: Any, gradient: Any, state: dict[str, Any], numbers: Numbers, options: Options) -> tuple[Any, dict[str, Any]]:
-        """Apply the rule to a parameter as to real numbers of at least 32 bits: complex ones as pairs, as PyTorch does."""
+    def _updated(self, p: Any, gradient: Any, state: dict[str, Any], numbers: Numbers, options: Options, layer_dims: int) -> tuple[Any, dict[str, Any]]:
+        """Apply the rule to a parameter, or to each of a stack, as to real numbers of at least 32 bits: complex ones as pairs, as PyTorch does."""
         if p.dtype.kind == "c" and not self._takes_complex:
             raise DtypeError(f"{type(self).__name__} does not support complex parameters")
         if getattr(options, "maximize", False):
             gradient = -gradient
-        p_new, changed = self._rule(_as_real(p), _as_real(gradient), {name: _as_real(value) for name, value in state.items()}, numbers, options)
+
+        def rule(parameter: Any, gradient: Any, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+            return self._rule(parameter, gradient, state, numbers, options)
+
+        for _ in range(layer_dims):
+            rule = jax.vmap(rule)
+        p_new, changed = rule(_as_real(p), _as_real(gradient), {name: _as_real(value) for name, value in state.items()})
         return _as_before(p_new, p), {name: _as_before(changed[name], value) if name in changed else value for name, value in state.items()}
 
     # --- states ----------------------------------------------------------------------------------------------------
