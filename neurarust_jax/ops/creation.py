@@ -409,8 +409,10 @@ def _linspace(start: Array | float, end: Array | float, steps: int, dtype: dtype
     integers = not (dtype.is_floating_point or dtype.is_complex)
     start, end = (cast(jnp.trunc(x) if integers else x, wide) for x in (start, end))
     index = jax.lax.iota(np.int32, steps)
-    step = (end - start) / max(steps - 1, 1)
-    numbers = jnp.where(index < steps // 2 if steps > 1 else True, start + step * index, end - step * (steps - 1 - index))
+    parts = jax.lax.optimization_barrier(np.asarray(max(steps - 1, 1), wide))  # XLA would multiply by the reciprocal, and integers fall short of their number
+    step = (end - start) / parts
+    near_start = index < steps // 2 if steps > 1 else True
+    numbers = jnp.where(near_start, start, end) + step * jnp.where(near_start, index, index - (steps - 1))
     if base:
         numbers = jnp.power(jnp.asarray(base, wide), numbers)
     return cast(jnp.trunc(numbers) if integers else numbers, dtype.dtype)

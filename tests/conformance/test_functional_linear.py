@@ -113,6 +113,58 @@ def test_grouped_mm_leaves_what_belongs_to_no_group_at_zero():
     assert not y[3:].any() and not a.grad[3:].any()
 
 
+@pytest.mark.parametrize("ends", [[0, 0, 64], [64, 64, 64], [7, 8, 41], [3], [*range(0, 160, 4)], [0] * 70 + [9]], ids=str)
+def test_grouped_mm_over_groups_of_any_sizes(ends):
+    groups, offs = len(ends), np.array(ends, np.int32).clip(max=64)
+    for shapes in (((64, 8), (groups, 8, 4)), ((groups, 4, 8), (8, 64)), ((8, 64), (64, 4))):
+        a, b = normal(*shapes[0]), normal(*shapes[1])
+        whole, parts = F.grouped_mm(nr.tensor(a), nr.tensor(b), offs=nr.tensor(offs)).numpy().copy(), by_groups(a, b, offs)
+        filled = tuple(map(slice, parts.shape))
+        np.testing.assert_allclose(whole[filled], parts, rtol=1e-4, atol=1e-5)
+        whole[filled] = 0
+        assert not whole.any()
+
+
+def by_groups(a, b, offs):
+    """A product a group, joined."""
+    parts, start = [], 0
+    for group, end in enumerate(offs):
+        of_a = a[group] if a.ndim == 3 else a[:, start:end] if b.ndim == 2 else a[start:end]
+        of_b = b[group] if b.ndim == 3 else b[start:end] if a.ndim == 2 else b[:, start:end]
+        parts.append(of_a @ of_b)
+        start = end
+    return np.stack(parts) if a.ndim == b.ndim else np.concatenate(parts, 0 if a.ndim == 2 else 1)
+
+
+@pytest.mark.parametrize("axes", [(0, None, None), (None, 1, None), (None, None, 1), (1, 2, None)], ids=str)
+@pytest.mark.parametrize("shapes", [((12, 8), (3, 8, 4)), ((3, 8, 4), (4, 12)), ((8, 12), (12, 4))], ids=str)
+def test_grouped_mm_is_mapped_over_any_operands(shapes, axes):
+    arrays = [normal(*shapes[0]), normal(*shapes[1]), np.array([4, 4, 12], np.int32)]
+    others = [normal(*shapes[0]), normal(*shapes[1]), np.array([1, 3, 10], np.int32)]
+    given = [nr.tensor(x if axis is None else np.stack([x, y], axis)) for x, y, axis in zip(arrays, others, axes, strict=True)]
+
+    def product(a, b, offs):
+        return F.grouped_mm(a, b, offs=offs)
+
+    def gradients(a, b, offs):
+        return nr.grad(lambda a, b: (product(a, b, offs) ** 2).sum(), argnums=(0, 1))(a, b)
+
+    for call in (product, lambda *given: gradients(*given)[0], lambda *given: gradients(*given)[1]):
+        mapped = nr.vmap(call, in_dims=axes)(*given)
+        for i in range(2):
+            one = call(*(x if axis is None else x.select(axis, i) for x, axis in zip(given, axes, strict=True)))
+            np.testing.assert_allclose(mapped[i].numpy(), one.numpy(), rtol=1e-4, atol=1e-3)
+
+
+def test_grouped_mm_has_derivatives_of_derivatives():
+    offs = nr.tensor([1, 1, 4], dtype=nr.int32)
+    a, b = (nr.tensor(normal(*shape).astype(np.float64), requires_grad=True) for shape in ((4, 2), (3, 2, 2)))
+    assert nr.autograd.gradcheck(lambda a, b: F.grouped_mm(a, b, offs=offs), (a, b))
+    assert nr.autograd.gradgradcheck(lambda a, b: F.grouped_mm(a, b, offs=offs), (a, b))
+    hessian = nr.func.hessian(lambda b: (F.grouped_mm(a.detach(), b, offs=offs) ** 2).sum())(b.detach())
+    assert not hessian[1].any() and hessian[2].any()
+
+
 def test_grouped_mm_explains_bad_input():
     a, b, offs = np.ones((4, 8), np.float32), np.ones((2, 8, 4), np.float32), np.array([2, 4], np.int32)
     named = lambda rest: dict(zip(("offs", "bias"), rest, strict=False))  # noqa: E731

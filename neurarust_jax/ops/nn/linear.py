@@ -2,8 +2,9 @@
 
 from typing import Any
 
+import jax
+import jax.export
 import jax.numpy as jnp
-from jax import lax
 
 from ... import dtypes
 from ...dispatch import Array, op
@@ -75,7 +76,9 @@ def bilinear(input1: Array, input2: Array, weight: Array, bias: Array | None = N
         raise ShapeError(f"bilinear(): input batch dimensions do not match: got {tuple(input1.shape)} and {tuple(input2.shape)}")
     for number, x in ((1, input1), (2, input2)):
         if not x.ndim or x.shape[-1] != weight.shape[number]:
-            raise ShapeError(f"bilinear(): input{number} size does not match weight size: got {tuple(x.shape)} but expected a last dimension of {weight.shape[number]}")
+            raise ShapeError(
+                f"bilinear(): input{number} size does not match weight size: got {tuple(x.shape)} but expected a last dimension of {weight.shape[number]}"
+            )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ShapeError(f"bilinear(): bias size does not match weight size: got {tuple(bias.shape)} but expected {weight.shape[:1]}")
     require_same_dtype("bilinear", input1=input1, input2=input2, weight=weight, bias=bias)
@@ -115,7 +118,9 @@ def grouped_mm(mat_a: Array, mat_b: Array, *, offs: Array | None = None, bias: A
     if mat_a.shape[-1] != mat_b.shape[-2]:
         raise ShapeError(f"grouped_mm: contraction dimension of mat_a and mat_b must match, got {both}")
     if (offs is None) != (mat_a.ndim == mat_b.ndim == 3):
-        raise ShapeError(f"grouped_mm: Have to provide offsets if there is a 2d matrix, or no offset if both matrices are 3d; got {both}, offs {'missing' if offs is None else 'given'}")
+        raise ShapeError(
+            f"grouped_mm: Have to provide offsets if there is a 2d matrix, or no offset if both matrices are 3d; got {both}, offs {'missing' if offs is None else 'given'}"
+        )
     if bias is not None:
         raise ShapeError("grouped_mm: Bias not supported yet; add it to the result")
     require_same_dtype("grouped_mm", mat_a=mat_a, mat_b=mat_b)
@@ -132,11 +137,54 @@ def grouped_mm(mat_a: Array, mat_b: Array, *, offs: Array | None = None, bias: A
     for x in (mat_a, mat_b):
         if x.ndim == 3 and x.shape[0] != offs.shape[0]:
             raise ShapeError(f"grouped_mm: matrix batch sizes have to match, got {both} with {offs.shape[0]} offsets")
-    sizes = jnp.diff(offs, prepend=jnp.zeros(1, jnp.int32))
     if mat_b.ndim == 3:
-        return lax.ragged_dot(mat_a, mat_b, sizes, precision=precision())
+        return _of_groups_of_rows(mat_a, mat_b, offs)
     if mat_a.ndim == 3:
-        return lax.ragged_dot(mat_b.T, jnp.swapaxes(mat_a, 1, 2), sizes, precision=precision()).T
-    column = jnp.arange(mat_a.shape[1], dtype=jnp.int32)
-    belongs = (column >= (offs - sizes)[:, None]) & (column < offs[:, None])
-    return jnp.matmul(jnp.where(belongs[:, None], mat_a, 0), mat_b, precision=precision())
+        return _of_groups_of_rows(mat_b.T, jnp.swapaxes(mat_a, 1, 2), offs).T
+    return _sums_over_groups(mat_a, mat_b, offs)
+
+
+# `lax.ragged_dot` multiplies every row with the matrix of every group on processors other than TPUs, and JAX can map it over an axis only if all its operands
+# have that axis, which the derivatives of derivatives do not. So the groups are cut into blocks of one length, the last of each filled up, that are multiplied at once.
+
+
+def _of_groups_of_rows(rows: Array, matrices: Array, ends: Array) -> Array:
+    """Each of the rows (M, K) times the matrix (G, K, N) of its group."""
+    if 0 in (*rows.shape, *matrices.shape):
+        return jnp.zeros((rows.shape[0], matrices.shape[2]), rows.dtype)
+    group, position = _blocks(ends, rows.shape[0])
+    wide = jnp.promote_types(rows.dtype, jnp.float32)  # in which the gradients of a matrix from its blocks add up
+    products = jnp.matmul(_at(rows, position), matrices.astype(wide)[group].astype(rows.dtype), precision=precision())
+    return jnp.zeros((rows.shape[0], matrices.shape[2]), rows.dtype).at[position].add(products, mode="drop")
+
+
+def _sums_over_groups(left: Array, right: Array, ends: Array) -> Array:
+    """For each group the product of its columns of (M, K) with its rows of (K, N)."""
+    shape = (ends.shape[0], left.shape[0], right.shape[1])
+    if 0 in (*left.shape, *shape):
+        return jnp.zeros(shape, left.dtype)
+    group, position = _blocks(ends, right.shape[0])
+    wide = jnp.promote_types(left.dtype, jnp.float32)
+    products = jnp.matmul(jnp.swapaxes(_at(left.T, position), 1, 2), _at(right, position), precision=precision(), preferred_element_type=wide)
+    return jnp.zeros(shape, wide).at[group].add(products).astype(left.dtype)
+
+
+def _at(rows: Array, position: Array) -> Array:
+    """The rows at the positions, 0 where there is none."""
+    return rows.at[position].get(mode="fill", fill_value=0)
+
+
+def _blocks(ends: Array, length: int) -> tuple[Array, Array]:
+    """(the group of each block, shape (B), the positions in it, shape (B, L), which are `length` where nothing is) for groups of positions that end at `ends`.
+
+    A block is a fourth as long as a group is on average: less than an eighth of the work is for nothing, as long as no group is much smaller than that.
+    """
+    groups = ends.shape[0]
+    size = 128 if jax.export.is_symbolic_dim(length) else max(8, -(-length // (4 * groups)))
+    starts = jnp.concatenate([jnp.zeros(1, jnp.int32), ends[:-1]])
+    blocks = jnp.cumsum(-(-(ends - starts) // size), dtype=jnp.int32)  # up to and with each group
+    number = jnp.arange(length // size + jax.core.min_dim(groups, length), dtype=jnp.int32)
+    group = jnp.searchsorted(blocks, number, side="right").astype(jnp.int32)
+    first = jnp.concatenate([jnp.zeros(1, jnp.int32), blocks])[group]
+    position = starts.at[group].get(mode="fill", fill_value=length)[:, None] + (number - first)[:, None] * size + jnp.arange(size, dtype=jnp.int32)
+    return jnp.minimum(group, groups - 1), jnp.where(position < ends.at[group].get(mode="fill", fill_value=0)[:, None], position, length)
