@@ -88,7 +88,9 @@ def _lstm_step(x, states, weights):
 def _lstm_tangents(d_x, d_weights, weights, before, after, t):
     i, f, g, o = jnp.split(t, 4, -1)
     tanh_c, o = jnp.tanh(after[1]), _sigmoid_of(o)
-    slopes = (1 - t * t) * jnp.concatenate([0.5 * g, 0.5 * before[1], _sigmoid_of(i), 0.5 * tanh_c], -1)
+    gates, slopes = jnp.split(t, 4, -1), t
+    for k, factor in ((1, 0.5 * before[1]), (3, 0.5 * tanh_c), (0, 0.5 * g), (2, _sigmoid_of(i))):  # in place: side by side, they would take their memory twice
+        slopes = lax.dynamic_update_slice_in_dim(slopes, (1 - gates[k] * gates[k]) * factor, k * g.shape[-1], -1)
     d_x = d_x + d_weights[1] + multiply(before[0], d_weights[0])
     d_projected = multiply(o * tanh_c, d_weights[2]) if len(weights) > 2 else None
     return (d_x, d_projected), (slopes, _sigmoid_of(f), o * (1 - tanh_c * tanh_c)), weights
