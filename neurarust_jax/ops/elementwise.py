@@ -217,7 +217,18 @@ def _power(base, exponent) -> Array:
     if is_inexact(base):
         return jnp.power(base, exponent)
     whole = jnp.where(base == 1, 1, jnp.where(base == -1, 1 - 2 * (exponent & 1), 0))  # an integer to a negative power
-    return jnp.where(exponent < 0, cast(whole, base.dtype), jnp.power(base, jnp.maximum(exponent, 0)))
+    return jnp.where(exponent < 0, cast(whole, base.dtype), _to_natural_power(base, jnp.maximum(exponent, 0)))
+
+
+def _to_natural_power(base: Array, exponent: Array) -> Array:
+    """Integers to the power of integers that are not negative. `jnp.power` reads the lowest six bits of the exponent; the others are rare, and so are gone through in a loop."""
+
+    def factor_in(state):
+        product, square, rest = state
+        return jnp.where((rest & 1) == 1, product * square, product), square * square, rest >> 1
+
+    start = (jnp.power(base, exponent & 63), lax.integer_pow(base, 64), exponent >> 6)
+    return lax.while_loop(lambda state: (state[2] > 0).any(), factor_in, start)[0]
 
 
 @op(method="__rpow__")
@@ -464,10 +475,10 @@ def clamp(input: Array, min: Array | float | None = None, max: Array | float | N
     result = cast(input, dtype)
     if min is not None:
         bound = cast(min, dtype)
-        result = jnp.where(result < bound, bound, result)
+        result = jnp.where((result < bound) | (bound != bound), bound, result)
     if max is not None:
         bound = cast(max, dtype)
-        result = jnp.where(result > bound, bound, result)
+        result = jnp.where((result > bound) | (bound != bound), bound, result)
     return jnp.where(jnp.isnan(result), lax.stop_gradient(result), result) if is_inexact(result) else result
 
 

@@ -18,14 +18,14 @@ from tests.oracle import TOLERANCE, assert_same
 LEFT_OUT = {
     "_batch_norm_with_update _native_batch_norm_legit native_batch_norm native_layer_norm native_group_norm": "internal forms of batch_norm, layer_norm, group_norm",
     "_chunk_cat _segment_reduce _softmax_backward_data _unsafe_masked_index _unsafe_masked_index_put_accumulate _upsample_bilinear2d_aa hash_tensor": "not public",
-    "max_pool2d_with_indices_backward native_dropout_backward constant_pad_nd grid_sampler_2d grid_sampler_3d": "internal forms of functions of nn.functional",
+    "max_pool2d_with_indices_backward native_dropout_backward grid_sampler_2d grid_sampler_3d": "internal forms of functions of nn.functional",
     "jiterator_2inputs_2outputs jiterator_4inputs_with_extra_args jiterator_binary jiterator_binary_return_by_ref jiterator_unary": "compiles CUDA source",
     "sparse.mm sparse.sampled_addmm to_sparse torch._scaled_mm torch._scaled_mm_v2": "sparse and scaled layouts are out of scope",
     "chalf": "XLA has no complex numbers in half precision",
-    "resize_ resize_as_ empty_strided new_empty_strided empty_permuted as_strided_copy": "storages and strides are out of scope",
+    "resize_ resize_as_": "storages are out of scope",
     "torch.ops.aten._efficient_attention_forward torch.ops.aten._flash_attention_forward torch.ops.aten._safe_softmax.default": "not public",
     "cauchy exponential geometric log_normal uniform normal/in_place": "write into a tensor; cells have them, and tests of their own",
-    "zero_ fill __rdiv__ slice": "write into a tensor, or no public names",
+    "zero_ __rdiv__ slice": "write into a tensor, or no public names",
 }
 REASONS = {name: reason for names, reason in LEFT_OUT.items() for name in names.split()}
 
@@ -34,7 +34,7 @@ RANDOM = set(
     "nn.functional.dropout3d nn.functional.alpha_dropout nn.functional.feature_alpha_dropout nn.functional.multi_head_attention_forward "
     "nn.functional.fractional_max_pool2d nn.functional.fractional_max_pool3d".split()
 )
-UNSPECIFIED = RANDOM | {"empty", "empty_like", "new_empty"}  # only shape and dtype compare
+UNSPECIFIED = RANDOM | {"empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"}  # only shape and dtype compare
 NAMES_ONE_OF_EQUALS = {"sort", "argsort", "topk", "kthvalue", "mode"}  # which of equal elements an index names is unspecified
 
 

@@ -30,6 +30,7 @@ DIFFERENT_DTYPE = {
     ("matrix_exp", torch.float16): "PyTorch's rounding ends in NaN",
     ("linalg.matrix_exp", torch.float16): "PyTorch's rounding ends in NaN",
     ("nn.functional.grid_sample", torch.float16): "PyTorch rounds the coordinates to half precision, and so picks other pixels",
+    ("nn.functional.grid_sample", torch.bfloat16): "PyTorch rounds the coordinates to half precision, and so picks other pixels",
     ("nn.functional.soft_margin_loss", torch.float16): "PyTorch's exponential overflows where the loss is finite",
     ("complex", torch.float16): "XLA has no complex numbers in half precision",
     ("view_as_complex", torch.float16): "XLA has no complex numbers in half precision",

@@ -62,6 +62,23 @@ def test_pow_gradient_at_zero():
         check(lambda a, e=exponent: a**e, lambda a, e=exponent: a**e, zero)
 
 
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "int8"])
+def test_integers_to_large_powers_wrap_around(dtype):
+    base = np.array([0, 1, 2, 3, 7, 100], dtype)
+    for exponent in (5, 63, 64, 65, 100, 127):
+        check(lambda a, b: a**b, lambda a, b: a**b, base, np.array(exponent, dtype))
+        check(lambda a, e=exponent: a**e, lambda a, e=exponent: a**e, base)
+        check(lambda b: 3**b, lambda b: 3**b, np.array(exponent, dtype))
+
+
+def test_bounds_that_are_nan_make_clamp_nan():
+    x, nan = np.array([-1, 0, 2, np.nan], np.float32), np.array([np.nan, 0.5, np.nan, 1], np.float32)
+    for bounds in ((nan, None), (None, nan), (nan, np.full(4, 9, np.float32)), (np.full(4, -9, np.float32), nan)):
+        check(lambda a, low, high: nr.clamp(a, low, high), torch.clamp, x, *bounds)
+    for bounds in ((float("nan"), None), (None, float("nan")), (0.0, float("nan"))):
+        check(lambda a, b=bounds: nr.clamp(a, *b), lambda a, b=bounds: torch.clamp(a, *b), x)
+
+
 @pytest.mark.parametrize("bounds", [(-0.5, 0.5), (None, 0.2), (0.1, None), (1.0, -1.0)])
 def test_clamp_and_its_gradient_at_the_bounds(bounds):
     check(lambda a: a.clamp(*bounds), lambda a: a.clamp(*bounds), np.array([-1, -0.5, 0, 0.2, 0.5, 2, np.nan], np.float32))
