@@ -149,6 +149,46 @@ def _binomial(state: Array, count: Array, prob: Array) -> tuple[Array, Array]:
     return cast(jax.random.binomial(key, jax.lax.stop_gradient(cast(count, dtype)), jax.lax.stop_gradient(cast(prob, dtype))), dtype), state
 
 
+@op(name="_standard_gamma", method=False, keeps_vjp=True)
+def _standard_gamma(state: Array, concentration: Array, size: tuple[int, ...]) -> tuple[Array, Array]:
+    """Gamma numbers of rate 1. Their gradient by the concentration is that of the distribution function, held at the same value (Figurnov et al., 2018)."""
+    key, state = key_of(state)
+    return jax.random.gamma(key, concentration, size, concentration.dtype), state
+
+
+@op(name="_dirichlet", method=False, keeps_vjp=True)
+def _dirichlet(state: Array, concentration: Array, size: tuple[int, ...]) -> tuple[Array, Array]:
+    """Points of the simplex along the last dimension, in a batch of shape `size`, from the logarithms of gamma numbers; they do not vanish where concentrations are small."""
+    key, state = key_of(state)
+    return jax.random.dirichlet(key, concentration, size, concentration.dtype), state
+
+
+@op(name="_von_mises", method=False)
+def _von_mises(state: Array, concentration: Array, size: tuple[int, ...]) -> tuple[Array, Array]:
+    """Angles around 0, by rejection from a wrapped Cauchy distribution (Best and Fisher, 1979)."""
+    key, state = key_of(state)
+    dtype = concentration.dtype
+    wide = cast(jax.lax.stop_gradient(concentration), np.float64)  # the proposal's shape is a difference of near numbers
+    root = 1 + jnp.sqrt(1 + 4 * wide**2)
+    rho = (root - jnp.sqrt(2 * root)) / (2 * wide)
+    shape = cast(jnp.where(wide < 1e-5, 1 / wide + wide, (1 + rho**2) / (2 * rho)), dtype)
+    least = cast(jnp.finfo(dtype).tiny, dtype)
+
+    def attempt(carry):
+        angle, done, key = carry
+        key, now = jax.random.split(key)
+        first, second, third = jax.random.uniform(now, (3, *size), dtype, minval=least)
+        z = jnp.cos(cast(np.pi, dtype) * first)
+        f = (1 + shape * z) / (shape + z)
+        c = concentration * (shape - f)
+        accepted = (c * (2 - c) - second > 0) | (jnp.log(c / second) + 1 - c >= 0)
+        proposal = jnp.sign(third - 0.5) * jnp.arccos(jnp.clip(f, -1, 1))
+        return jnp.where(accepted & ~done, proposal, angle), done | accepted, key
+
+    angle = jax.lax.while_loop(lambda carry: ~carry[1].all(), attempt, (jnp.zeros(size, dtype), jnp.zeros(size, np.bool_), key))[0]
+    return angle, state
+
+
 @op(name="_dropout_mask", method=False)
 def dropout_mask(state: Array, size: tuple[int, ...], keep: Array | float) -> tuple[Array, Array]:
     """True with probability `keep`. Sixteen random bits decide, which is half of what a uniform float costs."""

@@ -16,7 +16,7 @@ from ..oracle import assert_same
 from .rows import OURS, ROWS, THEIRS, Row
 
 QUANTILE = 0.3
-TIGHT = {"rtol": 1e-9, "atol": 1e-11}  # of float64; special functions are evaluated by other approximations than PyTorch's
+pytestmark = pytest.mark.filterwarnings("ignore:Singular sample detected")  # PyTorch's, of Wishart samples that are not
 
 
 def quantities(distribution: Any, value: Any, quantile: Any) -> dict[str, Any]:
@@ -40,7 +40,11 @@ def quantities(distribution: Any, value: Any, quantile: Any) -> dict[str, Any]:
 
 def available(row: Row) -> list[str]:
     """What PyTorch's distribution of the row answers to."""
-    return [name for name, thunk in quantities(row.theirs(), torch.tensor(np.array(row.value)), torch.tensor(QUANTILE)).items() if answers(thunk)]
+    return [name for name, thunk in quantities(row.theirs(), torch.tensor(row.value_in()), quantile(row)).items() if answers(thunk)]
+
+
+def quantile(row: Row) -> torch.Tensor:
+    return torch.tensor(QUANTILE, dtype=getattr(torch, row.dtype))
 
 
 def answers(thunk: Any) -> bool:
@@ -51,20 +55,18 @@ def answers(thunk: Any) -> bool:
     return True
 
 
-def value_of(row: Row, dtype: str = "float64") -> np.ndarray:
-    return np.array(row.value, dtype)
-
-
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_values_are_pytorchs(row):
     ours, theirs = row.ours(), row.theirs()
     assert tuple(ours.batch_shape) == tuple(theirs.batch_shape) and tuple(ours.event_shape) == tuple(theirs.event_shape)
-    assert repr(ours) == repr(theirs).replace("torch", "neurarust_jax")
+    assert "repr" in row.apart or repr(ours) == repr(theirs).replace("torch", "neurarust_jax")
     assert ours.has_rsample == theirs.has_rsample and ours.has_enumerate_support == theirs.has_enumerate_support
-    expected = quantities(theirs, torch.tensor(value_of(row)), torch.tensor(QUANTILE, dtype=torch.float64))
-    for name, thunk in quantities(ours, nr.tensor(value_of(row)), nr.tensor(np.float64(QUANTILE))).items():
+    expected = quantities(theirs, torch.tensor(row.value_in()), quantile(row))
+    for name, thunk in quantities(ours, nr.tensor(row.value_in()), nr.tensor(quantile(row).numpy())).items():
+        if name in row.apart:
+            continue
         if answers(expected[name]):
-            assert_same(thunk(), expected[name](), **TIGHT)
+            assert_same(thunk(), expected[name](), **row.tolerance)
         else:
             with pytest.raises((NotImplementedError, AttributeError)):
                 thunk()
@@ -72,10 +74,10 @@ def test_values_are_pytorchs(row):
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_gradients_are_pytorchs(row):
-    names = [n for n in available(row) if n in ("log_prob", "cdf", "mean", "variance", "entropy")]
+    names = [n for n in available(row) if n in ("log_prob", "cdf", "mean", "variance", "entropy") and n not in row.flat]
     ours = {k: nr.tensor(v, requires_grad=True) for k, v in row.arrays().items()}
     theirs = {k: torch.tensor(v, requires_grad=True) for k, v in row.arrays().items()}
-    our_value, their_value = nr.tensor(value_of(row), requires_grad=True), torch.tensor(value_of(row), requires_grad=True)
+    our_value, their_value = nr.tensor(row.value_in(), requires_grad=True), torch.tensor(row.value_in(), requires_grad=True)
     expected = quantities(row.build(THEIRS, theirs), their_value, None)
     got = quantities(row.build(OURS, ours), our_value, None)
     wanted = {name: expected[name]() for name in names}
@@ -90,7 +92,7 @@ def test_gradients_are_pytorchs(row):
             assert not np.asarray(nr.zeros(1) if a is None else a.detach()).any() and (b is None or not b.any()), which
         else:
             assert torch.isfinite(b).all(), which
-            assert_same(a, b, **TIGHT)
+            assert_same(a, b, **row.tolerance)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
@@ -99,10 +101,10 @@ def test_expand_is_pytorchs(row):
     shape = (2, *theirs.batch_shape)
     ours, theirs = ours.expand(shape), theirs.expand(shape)
     assert tuple(ours.batch_shape) == tuple(theirs.batch_shape) == shape and tuple(ours.event_shape) == tuple(theirs.event_shape)
-    assert_same(ours.log_prob(nr.tensor(value_of(row))), theirs.log_prob(torch.tensor(value_of(row))), **TIGHT)
+    assert_same(ours.log_prob(nr.tensor(row.value_in())), theirs.log_prob(torch.tensor(row.value_in())), **row.tolerance)
     assert tuple(ours.sample((4,)).shape) == tuple(theirs.sample((4,)).shape)
     if answers(lambda: theirs.mean):
-        assert_same(ours.mean, theirs.mean, **TIGHT)
+        assert_same(ours.mean, theirs.mean, **row.tolerance)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
@@ -182,7 +184,7 @@ def test_compiled_and_vectorized(row):
     """float32: `nr.jit` equals eager, `nr.vmap` equals a loop, and what is compiled draws anew, for each example too."""
     function = outputs(row, available(row))
     parameters = {k: nr.tensor(v) for k, v in row.arrays("float32").items()}
-    value = nr.tensor(value_of(row, "float32"))
+    value = nr.tensor(row.value_in("float32"))
 
     def with_sample(parameters, value):
         return function(parameters, value), row.build(OURS, parameters).sample((16,))
@@ -204,8 +206,16 @@ def twice(tree: Any) -> Any:
     return jax.tree.map(lambda x: nr.stack([x, x]), tree, is_leaf=lambda x: isinstance(x, nr.Tensor))
 
 
+def test_the_mode_of_kumaraswamy_is_that_of_its_density():
+    distribution = OURS.Kumaraswamy(nr.tensor([2.0, 3.0, 0.5, 1.0]), nr.tensor([2.0, 5.0, 3.0, 1.0]))
+    grid = nr.linspace(0.0005, 0.9995, 1000).reshape(-1, 1)
+    highest = grid[distribution.log_prob(grid).argmax(0), 0]
+    np.testing.assert_allclose(np.asarray(distribution.mode)[:2], np.asarray(highest)[:2], atol=1e-3)
+    assert np.isnan(np.asarray(distribution.mode)[2:]).all()
+
+
 def test_every_distribution_has_a_row():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         names = {n for n in THEIRS.__all__ if isinstance(getattr(THEIRS, n), type) and issubclass(getattr(THEIRS, n), THEIRS.Distribution)}
-    assert (names & set(OURS.__all__)) - {"Distribution", "ExponentialFamily"} - {r.name for r in ROWS} == set()
+    assert names - {"Distribution", "ExponentialFamily"} - {r.name for r in ROWS} == set()
