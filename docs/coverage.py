@@ -51,9 +51,6 @@ OUT_OF_SCOPE: dict[str, dict[str, str]] = {
         "torch": "*Storage StorageBase is_storage resize_as_ slice_inverse",
         "torch.Tensor": "slice_inverse storage storage_type untyped_storage",
     },
-    "classes of tensors by dtype; write `nr.tensor(data, dtype=...)`": {
-        "torch": "BFloat16Tensor BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor ShortTensor",
-    },
     "dtypes that XLA does not compute with": {
         "torch": "bit bits* chalf complex32 float4_e2m1fn_x2 float8_e8m0fnu int1 int2 int3 int4 int5 int6 int7 uint1 uint2 uint3 uint4 uint5 uint6 uint7",
         "torch.Tensor": "chalf",

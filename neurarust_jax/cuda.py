@@ -11,10 +11,12 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from . import accelerator, devices, generator
+from . import accelerator, devices, dtypes, generator
 from . import amp as _amp
 from .errors import DeviceError
 from .generator import initial_seed
+from .ops.conversion import LEGACY_TYPES
+from .ops.tensor_types import tensor_type
 from .tensor import Tensor
 
 __all__ = [
@@ -22,7 +24,7 @@ __all__ = [
     "get_device_name", "get_device_properties", "get_rng_state", "get_rng_state_all", "init", "initial_seed", "ipc_collect", "is_available",
     "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved", "mem_get_info", "memory_allocated",
     "memory_reserved", "memory_stats", "reset_accumulated_memory_stats", "reset_max_memory_allocated", "reset_peak_memory_stats", "seed", "seed_all",
-    "set_device", "set_rng_state", "set_rng_state_all", "set_stream", "stream", "synchronize",
+    "set_device", "set_rng_state", "set_rng_state_all", "set_stream", "stream", "synchronize", *(f"{_name}Tensor" for _name in LEGACY_TYPES),
 ]  # fmt: skip
 
 amp = SimpleNamespace(
@@ -32,6 +34,9 @@ amp = SimpleNamespace(
     custom_bwd=functools.partial(_amp.custom_bwd, device_type="cuda"),
 )
 """`torch.cuda.amp`: `nr.amp` for the GPU."""
+
+for _name, _dtype in LEGACY_TYPES.items():
+    globals()[f"{_name}Tensor"] = tensor_type(f"{_name}Tensor", dtypes.as_dtype(_dtype), "cuda")
 
 
 # --- which GPU -------------------------------------------------------------------------------------------------------

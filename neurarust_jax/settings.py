@@ -203,15 +203,16 @@ def set_flush_denormal(mode: bool) -> bool:
 _TENSOR_TYPES = {"FloatTensor": dtypes.float32, "DoubleTensor": dtypes.float64, "HalfTensor": dtypes.float16, "BFloat16Tensor": dtypes.bfloat16}
 
 
-def set_default_tensor_type(t: str) -> None:
+def set_default_tensor_type(t: Any) -> None:
     """The older way to set the default dtype and device.
 
     Args:
-        t: the name of one of PyTorch's classes of tensors, such as `"torch.DoubleTensor"` or `"torch.cuda.FloatTensor"`.
+        t: one of PyTorch's classes of tensors, such as `nr.DoubleTensor`, or its name, such as `"torch.cuda.FloatTensor"`.
 
     Raises:
-        TypeError: it is no name of a floating-point one.
+        TypeError: it is no floating-point one.
     """
+    t = f"{t.__module__}.{t.__name__}" if isinstance(t, type) else t
     parts = t.split(".") if isinstance(t, str) else [""]
     if parts[-1] not in _TENSOR_TYPES:
         raise ArgumentTypeError(f"set_default_tensor_type takes one of {', '.join(_TENSOR_TYPES)} after 'torch.' or 'torch.cuda.', got {t!r}")

@@ -31,6 +31,7 @@ from .slicing import *
 from .sorting import *
 from .special import *
 from .spectrogram import *
+from .tensor_types import *
 from .windows import *
 
 inplace.attach_in_place_methods()
@@ -67,6 +68,7 @@ _FAMILIES = (
     "sorting",
     "special",
     "spectrogram",
+    "tensor_types",
     "windows",
 )
 __all__ = [name for family in _FAMILIES for name in sys.modules[f"{__name__}.{family}"].__all__]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -89,8 +89,8 @@ def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_f
     return self.to(device="cuda" if device is None else device)
 
 
-_LEGACY = {"Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64", "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool"}
-_LEGACY_NAMES = {v: k for k, v in _LEGACY.items()}
+LEGACY_TYPES = {"Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64", "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool"}
+_LEGACY_NAMES = {v: k for k, v in LEGACY_TYPES.items()}
 
 
 def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
@@ -98,7 +98,9 @@ def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     if dtype is None:
         return f"neurarust_jax.{_LEGACY_NAMES.get(self.dtype.name, self.dtype.name)}Tensor"
     if isinstance(dtype, str) and dtype.endswith("Tensor"):
-        dtype = _LEGACY[dtype.rpartition(".")[2].removesuffix("Tensor")]
+        dtype = LEGACY_TYPES[dtype.rpartition(".")[2].removesuffix("Tensor")]
+    elif isinstance(dtype, type):  # `nr.FloatTensor`
+        dtype = getattr(dtype, "dtype", dtype)
     return _to_dtype(self, dtype)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import neurarust_jax as nr
-from tests.oracle import check, check_both_raise
+from tests.oracle import assert_same, check, check_both_raise
 
 G = np.random.default_rng(0)
 X = G.standard_normal((3, 5)).astype(np.float32)
@@ -371,11 +371,44 @@ def test_default_tensor_type_sets_dtype_and_device():
     try:
         nr.set_default_tensor_type("torch.DoubleTensor")
         assert nr.get_default_dtype() == nr.float64 and nr.tensor(1.0).dtype == nr.float64
+        nr.set_default_tensor_type(nr.FloatTensor)
+        assert nr.get_default_dtype() == nr.float32
     finally:
         nr.set_default_dtype(nr.float32)
         nr.set_default_device(None)
     with pytest.raises(TypeError, match="set_default_tensor_type"):
         nr.set_default_tensor_type("torch.LongTensor")
+
+
+TYPED = [
+    ([[1.7, 2.0], [3.0, 4.0]],), ((2, 3),), (2, 3), (3,), (), ([],), (range(3),), (np.arange(6.0).reshape(2, 3),), (np.arange(3, dtype=np.int32),), ([np.float64(1)],), ([True, 0],),
+    (2.5,), (np.float32(3),), ("ab",), ([[1, 2], [3]],), (True,), (2.5, 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [n for n in nr.ops.tensor_types.__all__ if n != "BFloat16Tensor"])
+@pytest.mark.parametrize("data", TYPED, ids=str)
+def test_classes_of_tensors_by_dtype(name, data):
+    ours, theirs = getattr(nr, name), getattr(torch, name)
+    try:
+        expected = theirs(*data)
+    except (TypeError, ValueError):
+        with pytest.raises((TypeError, ValueError)):
+            ours(*data)
+        return
+    found = ours(*data)
+    assert tuple(found.shape) == tuple(expected.shape) and f"torch.{found.dtype.name}" == str(expected.dtype)
+    if not all(isinstance(x, int) for x in data):
+        assert_same(found, expected)
+    assert isinstance(found, ours) and not isinstance(found, nr.ByteTensor if name != "ByteTensor" else nr.CharTensor)
+    assert nr.zeros(2).type(ours).dtype == found.dtype
+
+
+def test_classes_of_tensors_take_tensors_of_their_dtype():
+    assert nr.LongTensor(nr.arange(3)).tolist() == [0, 1, 2] and tuple(nr.FloatTensor(nr.Size([2, 3])).shape) == (2, 3)
+    with pytest.raises(TypeError, match=r"write x.to\(nr.int64\)"):
+        nr.LongTensor(nr.zeros(2))
+    assert not isinstance(nr.zeros(2), nr.cuda.FloatTensor) and not isinstance(2.0, nr.FloatTensor)
 
 
 def test_layouts_and_memory_formats_are_names():
