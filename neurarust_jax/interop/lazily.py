@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import Any
 
 BRIDGES = {
     "torch": ("from_torch", "to_torch", "to_torch_state_dict", "from_torch_state_dict"),
     "flax": ("FromLinen", "FromNNX", "to_linen", "to_nnx"),
     "pytrees": ("FromPytree",),
+    "einops": (),
     "array_api": (),
 }
 
 _HOME = {name: bridge for bridge, names in BRIDGES.items() for name in names}
+
+
+def bridge_to_einops() -> None:
+    """Let einops know of Tensors."""
+    try:
+        importlib.import_module(f"{__package__}.einops")
+    except ImportError as error:
+        warnings.warn(f"einops does not take tensors of neurarust_jax, because this version of it is built another way: {error}. Install einops>=0.8,<0.9.", stacklevel=2)
 
 
 def __getattr__(name: str) -> Any:
