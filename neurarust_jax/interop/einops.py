@@ -103,6 +103,7 @@ class Rearrange(RearrangeMixin, nn.Module):
     """
 
     def forward(self, input: Tensor) -> Tensor:
+        """The tensor in its new form."""
         return self._apply_recipe(input)
 
 
@@ -124,6 +125,7 @@ class Reduce(ReduceMixin, nn.Module):
     """
 
     def forward(self, input: Tensor) -> Tensor:
+        """The tensor in its new form."""
         return self._apply_recipe(input)
 
 
@@ -156,6 +158,7 @@ class EinMix(_EinmixMixin, nn.Module):
         self.post_rearrange = None if post_reshape_pattern is None else Rearrange(post_reshape_pattern, **post_reshape_lengths)
 
     def forward(self, input: Tensor) -> Tensor:
+        """The tensor in its new form."""
         if self.pre_rearrange is not None:
             input = self.pre_rearrange(input)
         result = ops.einsum(self.einsum_pattern, input, self.weight)
