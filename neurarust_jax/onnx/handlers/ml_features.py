@@ -30,10 +30,9 @@ def scaler(node, x):
 def _normalizer(x, norm: str):
     x = x.astype(np.float32)
     axis = x.ndim - 1
-    if norm == "MAX":
-        size = jnp.abs(x).max(axis, keepdims=True)
-    else:
-        size = jnp.abs(x).sum(axis, keepdims=True) if norm == "L1" else jnp.sqrt((x * x).sum(axis, keepdims=True))
+    inner = {"MAX": x, "L1": jnp.abs(x), "L2": x * x}[norm]  # the maximum is not of absolute values, as ONNX defines it and ONNX Runtime computes it
+    size = inner.max(axis, keepdims=True) if norm == "MAX" else inner.sum(axis, keepdims=True)
+    size = jnp.sqrt(size) if norm == "L2" else size
     return jnp.where(size == 0, x, x / jnp.where(size == 0, 1, size))
 
 

@@ -25,7 +25,7 @@ def _affine(x, weight, bias):
 
 
 def _linear_regressor(x, weight, bias, transform: str):
-    return transformed(_affine(x, weight, bias), transform)
+    return transformed(_affine(x, weight, bias), transform).astype(np.float32)
 
 
 @handler("LinearRegressor", domain=_ML)
@@ -37,13 +37,12 @@ def linear_regressor(node, x):
 
 def _linear_classifier(x, weight, bias, transform: str, classes: int):
     scores = _affine(x, weight, bias)
-    if scores.shape[1] == 1 and classes == 2:
-        probable = transform in ("LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO", "PROBIT")
-        number = (scores[:, 0] > 0).astype(np.int64)
-        return number, two_columns(scores, transform) if probable else jnp.concatenate([1 - scores, scores], 1)
-    if scores.shape[1] == 1:
-        return (scores[:, 0] > 0).astype(np.int64), transformed(scores, transform)
-    return jnp.argmax(scores, 1).astype(np.int64), transformed(scores, transform)
+    number = jnp.argmax(scores, 1) if scores.shape[1] > 1 else scores[:, 0] > 0
+    if scores.shape[1] > 1 or classes != 2:
+        scores = transformed(scores, transform)
+    else:
+        scores = jnp.concatenate([1 - scores, scores], 1) if transform == "NONE" else two_columns(scores, transform)
+    return number.astype(np.int64), scores.astype(np.float32)
 
 
 @handler("LinearClassifier", domain=_ML)

@@ -148,7 +148,7 @@ def _reached(x, roots, feature, mode, split, missing, yes, no, members, depth: i
         if members is not None:
             answers.append((value[..., None] == members[place]).any(-1))
         answer = jnp.select([kind == i for i in range(len(answers))], answers, False)
-        answer = jnp.where(jnp.isnan(value), missing[place], answer)
+        answer = answer | (jnp.isnan(value) & missing[place])
         return jnp.where(answer, yes[place], no[place])
 
     return lax.fori_loop(0, depth, down, jnp.broadcast_to(roots, (x.shape[0], roots.shape[0])))
