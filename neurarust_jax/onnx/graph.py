@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import ModelFileError, NeuraRustError
 from ..tensor import Tensor
+from .bounds import note_bound
 from .registry import Handler
 from .values import as_tensor, is_known, run_now, static_value
 
@@ -201,7 +202,10 @@ def run_node(node: Node, inputs: list[Any], values: dict[str, Any]) -> tuple[Any
         raise
     except (TypeError, ValueError, IndexError, ArithmeticError) as error:
         raise ModelFileError(f"{node.describe()} with {len(inputs)} inputs: {error}") from error
-    return results if isinstance(results, tuple) else (results,)
+    results = results if isinstance(results, tuple) else (results,)
+    if not known and not node.domain:
+        note_bound(node, inputs, results[0])
+    return results
 
 
 def _name_node(error: NeuraRustError, node: Node) -> None:

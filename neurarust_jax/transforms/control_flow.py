@@ -17,7 +17,7 @@ from ..tensor import Tensor, wrap
 from .carry import CarriedCells, Carry, described
 from .closure import Aval, Closure, Inputs, eagerly, is_traced, peek, run, shaped, union, write
 from .jit import _join, _split_in_order
-from .lift import REVERSE, value_of
+from .lift import REVERSE, tell_forward_only, value_of
 
 __all__ = ["cond", "switch", "while_loop"]
 
@@ -136,7 +136,9 @@ def _check_alike(name: str, names: Sequence[str], branches: Sequence[Closure]) -
     for other_name, branch in zip(names[1:], branches[1:], strict=True):
         other = branch.outputs
         if first.structure != other.structure:
-            raise ArgumentTypeError(f"{name}: {names[0]} and {other_name} must return the same structure, but {names[0]} returned {first.structure} and {other_name} {other.structure}")
+            raise ArgumentTypeError(
+                f"{name}: {names[0]} and {other_name} must return the same structure, but {names[0]} returned {first.structure} and {other_name} {other.structure}"
+            )
         for path, mine, theirs in zip(first.paths, first.avals, other.avals, strict=True):
             if mine != theirs:
                 where = f"output{path}" if path else "the output"
@@ -189,7 +191,7 @@ def while_loop(cond_fn: Callable, body_fn: Callable, carried_inputs: Any) -> Any
     carry = Carry("while_loop", tuple(carried_inputs) if spread else carried_inputs)
     functions, fixed = (cond_fn, body_fn), (spread, carry.fixed)
     leaves, flags = _while(functions, fixed, carry.leaves) if is_traced(functions, carry.leaves) else eagerly(_while, functions, fixed, carry.leaves)
-    return carry.unpack(_forward_only(leaves, flags))
+    return carry.unpack(forward_only(leaves, flags))
 
 
 def _while(functions: Sequence[Callable], fixed: tuple, operands: list[Any]) -> tuple[list[Tensor], tuple[bool, ...]]:
@@ -216,6 +218,7 @@ def _while(functions: Sequence[Callable], fixed: tuple, operands: list[Any]) -> 
     inputs = Inputs(cells.inputs, union(c.captured for c in (body, test)), carry.leaves)
 
     def pure(*values: Any) -> tuple:
+        tell_forward_only(REVERSE)
         outer, captured, leaves = inputs.split(values)
 
         def tested(state: Any) -> tuple[Any, Any]:
@@ -252,12 +255,12 @@ class _NoReverse(Node):
         return "WhileLoopBackward0"
 
 
-def _forward_only(tensors: list[Tensor], flags: Sequence[bool]) -> list[Tensor]:
+def forward_only(tensors: list[Tensor], flags: Sequence[bool], explanation: str = REVERSE) -> list[Tensor]:
     """Tie outputs that require grad to a node whose backward pass says what to write instead."""
     if any(flags) and mode.grad:
 
         def refuse(arrived: Any) -> Any:
-            raise AutogradError(REVERSE)
+            raise AutogradError(explanation)
 
         node = _NoReverse(None, (), (), (), refuse, len(tensors), False)
         for index, (tensor, wanted) in enumerate(zip(tensors, flags, strict=True)):

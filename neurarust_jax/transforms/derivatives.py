@@ -35,7 +35,9 @@ class _Split:
         self.arguments = arguments
         self.packings = [Packing(arguments[n]) for n in self.numbers]
         self.everything = [[x if fixed else value_of(x) for x, fixed in zip(p.leaves, _fixed_leaves(p), strict=True)] for p in self.packings]
-        self.leaves = [[x for x, fixed in zip(values, _fixed_leaves(p), strict=True) if not fixed] for p, values in zip(self.packings, self.everything, strict=True)]
+        self.leaves = [
+            [x for x, fixed in zip(values, _fixed_leaves(p), strict=True) if not fixed] for p, values in zip(self.packings, self.everything, strict=True)
+        ]
 
     def join(self, leaves: Sequence[Sequence[Any]]) -> list[Any]:
         """The arguments with these leaves in their places."""
@@ -48,7 +50,10 @@ class _Split:
         """Pytrees in the structure of the arguments differentiated by; zeros in the places of what has no derivative."""
         with dtypes.x64():
             trees = [
-                Packed(packing.form, _filled(packing, [jnp.zeros_like(x) if fixed else x for x, fixed in zip(everything, _fixed_leaves(packing), strict=True)], values))
+                Packed(
+                    packing.form,
+                    _filled(packing, [jnp.zeros_like(x) if fixed else x for x, fixed in zip(everything, _fixed_leaves(packing), strict=True)], values),
+                )
                 for packing, everything, values in zip(self.packings, self.everything, leaves, strict=True)
             ]
         return trees[0] if self.single else tuple(trees)
@@ -192,12 +197,12 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> Any:
     def transformed(arguments: tuple, named: dict[str, Any], reached: Places | None) -> Any:
         inside = _Split(arguments, range(len(arguments)), "vjp")
         pure = _Pure(func, inside, named, has_aux, reached)
-        with dtypes.x64():
+        with dtypes.x64(), explained() as told:
             values, pull, rest = jax.vjp(pure, inside.leaves, has_aux=True)
         aux = pure.finish(*rest)
 
         def transposed(cotangents: Any) -> Any:
-            with explained():
+            with explained(told):
                 (gradients,) = pull([_conjugate(c) if c.dtype.kind in "fcV" else np.zeros(c.shape, jax.dtypes.float0) for c in cotangents])
             return jax.tree.map(lambda g, x: jnp.zeros(x.shape, x.dtype) if g.dtype == jax.dtypes.float0 else _conjugate(g), gradients, inside.leaves)
 
@@ -383,5 +388,3 @@ def jacfwd(func: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fal
 def hessian(func: Callable, argnums: int | Sequence[int] = 0) -> Callable:
     """The function that computes the Hessian of `func`: forward mode over reverse mode."""
     return jacfwd(jacrev(func, argnums), argnums)
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -27,19 +28,33 @@ FORWARD = (
 )
 
 
+_told: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("what loops say that have no reverse-mode derivative", default=None)
+
+
+def tell_forward_only(explanation: str) -> None:
+    """Say why the loop that is being traced has no reverse-mode derivative, for the error if one is asked for."""
+    told = _told.get()
+    if told is not None and explanation not in told:
+        told.append(explanation)
+
+
 @contextlib.contextmanager
-def explained() -> Iterator[None]:
-    """Raise our errors for JAX's, where a function cannot be differentiated."""
+def explained(told: list[str] | None = None) -> Iterator[list[str]]:
+    """Raise our errors for JAX's, where a function cannot be differentiated. Gives what its loops said, which a later part of the work can be given."""
+    told = [] if told is None else told
+    outer = _told.set(told)
     try:
-        yield
+        yield told
     except ValueError as error:
         if "Reverse-mode differentiation does not work for lax.while_loop" in str(error):
-            raise AutogradError(REVERSE) from error
+            raise AutogradError("\n".join(told) or REVERSE) from error
         raise
     except TypeError as error:
         if "forward-mode autodiff (jvp) to a custom_vjp" in str(error):
             raise AutogradError(FORWARD) from error
         raise
+    finally:
+        _told.reset(outer)
 
 
 def is_tensor(x: Any) -> bool:

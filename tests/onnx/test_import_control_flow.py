@@ -98,6 +98,78 @@ def test_a_loop_goes_on_while_its_condition_holds():
     assert (float(y), float(gradient)) == (192.0, 576.0)
 
 
+COUNTED = """f (float[N] x, int64 k) => (float[N] y) <float[3] w = {{1.0, 2.0, 0.5}}, int64 ten = {{10}}, int64[1] one = {{1}}, int64[1] zero = {{0}}> {{
+    {count}
+    y = Loop (n, , x) <body = b (int64 i, bool c, float[N] s) => (bool co, float[N] so) {{ co = Cast<to = 9>(c)  so = Mul(s, w) }}>
+}}"""
+
+
+COUNTS = {
+    "Min": "n = Min(k, ten)", "Clip": "n = Clip(k, , ten)", "Mod": "n = Mod(k, ten)", "Size": "n = Size(x)",
+    "reshaped": "k1 = Unsqueeze(k, zero)  k2 = Min(k1, ten)  k3 = Max(k2, one)  n = Squeeze(k3)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_loop_whose_traced_length_a_constant_bounds_has_gradients(count):
+    model = load(COUNTED.format(count=COUNTS[count]))
+    (y,), gradient = both_ways(model, X, nr.tensor(3))
+    np.testing.assert_allclose(y, [1, 16, 0.5])
+    np.testing.assert_allclose(gradient, [3, 24, 3])
+
+
+def test_a_loop_of_unknown_length_has_gradients_turn_by_turn_and_is_named_where_it_has_none():
+    model = load(COUNTED.format(count="n = Identity(k)"))
+
+    def step(x, k):
+        model.zero_grad()
+        model(x, k).sum().backward()
+        return model.w.grad
+
+    k = nr.tensor(3)
+    assert step(X, k).tolist() == [3, 24, 3]
+    message = (
+        "Loop that makes 'y'.*no reverse-mode derivative inside nr.jit.*trip count is computed from values that are being traced.*without the transformation"
+    )
+    with pytest.raises(RuntimeError, match=message):
+        nr.jit(step)(X, k)
+
+    assert nr.jit(model)(X, k).tolist() == [1, 16, 0.5]  # without a backward pass there is nothing to refuse
+    for differentiated in (nr.grad(lambda x, k: model(x, k).sum()), lambda x, k: nr.func.vjp(lambda x: model(x, k).sum(), x)[1](nr.tensor(1.0))):
+        with pytest.raises(RuntimeError, match=message):
+            nr.jit(differentiated)(X, k)
+    forward = nr.jit(lambda x, k: nr.func.jacfwd(lambda x: model(x, k).sum())(x))
+    assert forward(X, k).tolist() == [1, 8, 0.125]
+
+
+def test_a_loop_that_only_its_condition_ends_is_named_where_it_has_no_gradient():
+    model = load("""f (float x) => (float y) <float w = {2.0}, float limit = {100.0}, bool go = {1}> {
+        y = Loop (, go, x) <body = b (int64 i, bool c, float s) => (bool co, float so) { so = Mul(s, w)  co = Less(so, limit) }>
+    }""")
+    y = nr.jit(lambda x: model(x))(nr.tensor(3.0))
+    with pytest.raises(RuntimeError, match="no trip count bounds it"):
+        nr.jit(nr.grad(lambda x: model(x)))(nr.tensor(3.0))
+    assert y.item() == 192.0
+    x = nr.tensor(3.0, requires_grad=True)
+    model(x).backward()
+    assert x.grad.item() == 64.0
+
+
+@pytest.mark.parametrize("compiles", [False, True])
+def test_a_loop_of_ten_thousand_turns_has_a_gradient(compiles):
+    model = load(LOOP.format(turns=10_000).replace("1.02, 0.99", "1.0, 0.5"))
+
+    def step(x):
+        model.zero_grad()
+        y, ys = model(x)
+        (y.sum() + ys[-1].sum()).backward()
+        return ys, model.w.grad
+
+    ys, gradient = (nr.jit(step) if compiles else step)(X)
+    assert tuple(ys.shape) == (10_000, 3)
+    np.testing.assert_allclose(gradient.numpy(), [20_000, 40_000, 0])
+
+
 SCAN = """f (float[N] h, float[A, B] x) => (float[N] y, float[C, D] ys) <float[3] w = {1.0, 2.0, 0.5}> {
     y, ys = Scan <num_scan_inputs = 1, %s body = b (float[N] s, float[N] v) => (float[N] so, float[N] o) {
         p = Mul(s, w)  so = Add(p, v)  o = Tanh(so) }> (h, x)

@@ -18,17 +18,22 @@ from jax import lax
 import neurarust_jax as nr
 
 from ... import dtypes
+from ...autograd.graph import mode, no_grad
 from ...cells import StateTrace
 from ...dispatch import Kernel, call
 from ...errors import ArgumentError, ShapeError, TracedValueError
 from ...generator import default_generator
 from ...tensor import Tensor, wrap
+from ...transforms.control_flow import forward_only
+from ...transforms.lift import tell_forward_only
+from ..bounds import upper_bound
 from ..graph import Body
 from ..registry import handler
 from ..values import as_tensor, is_known, shape_of, static_value
 
 _UNROLLED = 16  # turns of a loop of known length that a compiled program repeats one by one
-_LONGEST_MASKED = 4096  # turns up to which a loop with a condition is compiled to as many, so that it has a gradient
+_LONGEST_EAGER = 256  # turns of a loop of known length that run one by one outside of a transformation
+_LONGEST_MASKED = 4096  # turns up to which a loop with a condition, or a bound, is compiled to as many, so that it has a gradient
 
 
 class _NotSteadyError(ShapeError):
@@ -184,7 +189,8 @@ def loop(node, count, condition, *states):
         return _compiled_loop(node, body, limit, go, states, asks)
     if not bool(go.reshape(())):
         limit = 0
-    if limit is None or limit <= _UNROLLED or not _is_traced([states, body.outside]):
+    is_long = limit is not None and (limit > _UNROLLED if _is_traced([states, body.outside]) else limit > _LONGEST_EAGER and not asks)
+    if not is_long:
         found = _turn_by_turn(body, limit, states, asks)
         return _compiled_loop(node, body, limit, go, states, asks) if found is None else found
     try:
@@ -216,11 +222,17 @@ def _turn_by_turn(body: Body, limit: int | None, states: Sequence[Any], asks: bo
 def _compiled_loop(node, body: Body, limit: Any, condition: Any, states: Sequence[Any], asks: bool) -> tuple[Any, ...]:
     """The loop as `lax.scan`, if a limit is known and not too far, else as `lax.while_loop`."""
     bodies, flat = _Bodies(body), _Flat(states)
-    known_limit = limit if isinstance(limit, int) and limit <= _LONGEST_MASKED else None
     most = as_tensor(np.array(np.iinfo(np.int64).max, np.int64)) if limit is None else as_tensor(np.array(limit, np.int64) if isinstance(limit, int) else limit)
+    # a known condition stays known inside: the pure function must not see it as an input
+    known = condition.reshape(()) if isinstance(condition, np.ndarray) else None
+    arguments = [most, *([] if known is not None else [as_tensor(condition)]), *flat.tensors, *bodies.state(), *bodies.inputs]
+    differentiated = mode.deferred or (mode.grad and any(t._node is not None for t in arguments))
+    turns = _turns(limit, asks, differentiated)
+    reason = _no_reverse(node, limit, asks)
     seen: dict[str, Any] = {}
 
-    def pure(most: Any, condition: Any, *arrays: Any) -> tuple[Any, ...]:
+    def pure(most: Any, *arrays: Any) -> tuple[Any, ...]:
+        go, arrays = (known, arrays) if known is not None else (arrays[0].reshape(()).astype(bool), arrays[1:])
         count = len(flat.tensors)
         carried, rest = list(arrays[:count]), arrays[count:]
         state, values = ([rest[0]], rest[1:]) if bodies.draws else ([], rest)
@@ -234,26 +246,49 @@ def _compiled_loop(node, body: Body, limit: Any, condition: Any, states: Sequenc
             seen["always"] = not asks or (is_known(outputs[0]) and bool(np.asarray(outputs[0]).reshape(())))
             return as_tensor(outputs[0])._value.reshape(()).astype(bool), new.arrays(), after, rows.arrays()
 
-        go = condition.reshape(()).astype(bool)
-        jax.eval_shape(lambda: step(jnp.zeros((), np.int64), go, carried, state))
-        if seen["rows"].tensors and not (known_limit is not None and seen["always"] and not isinstance(condition, jax.core.Tracer)):
+        jax.eval_shape(lambda: step(jnp.zeros((), np.int64), jnp.asarray(go), carried, state))
+        always = seen["always"] and known is not None and isinstance(limit, int)
+        if seen["rows"].tensors and not (always and turns is not None):
             raise TracedValueError(
                 f"Loop {node.name!r} stacks a value of each turn, and how many turns it makes depends on values that nr.jit or another transformation is tracing. "
                 "Call the model without the transformation."
             )
-        if known_limit is None:
+        if turns is None:
+            tell_forward_only(reason)
             return _while(step, most.reshape(()), go, carried, state)
-        return _scan_turns(step, known_limit, seen["always"], go, carried, state)
+        return _scan_turns(step, turns, None if isinstance(limit, int) else most.reshape(()), always, go, carried, state)
 
-    # a known condition stays known inside: the pure function must not see it as an input
-    arguments = [*flat.tensors, *bodies.state(), *bodies.inputs]
-    if isinstance(condition, np.ndarray):
-        go = condition.reshape(())
-        outputs = _record("onnx_loop", lambda most, *arrays: pure(most, go, *arrays), [most, *arguments], bodies)
+    if turns is None and differentiated and not mode.deferred:
+        with no_grad():
+            outputs = _record("onnx_loop", pure, arguments, bodies)
+        outputs = forward_only(outputs, [t._value.dtype.kind in "fcV" for t in outputs], reason)
     else:
-        outputs = _record("onnx_loop", pure, [most, as_tensor(condition), *arguments], bodies)
+        outputs = _record("onnx_loop", pure, arguments, bodies)
     count = len(flat.tensors)
     return (*flat.unpack(outputs[:count]), *seen["rows"].unpack(outputs[count:]))
+
+
+def _turns(limit: Any, asks: bool, differentiated: bool) -> int | None:
+    """How many turns a program makes that has a gradient, or `None` if that is unknown or too many."""
+    if isinstance(limit, int):
+        return limit if not asks or limit <= _LONGEST_MASKED else None
+    bound = None if limit is None or not differentiated else upper_bound(limit)
+    return bound if bound is not None and bound <= _LONGEST_MASKED else None
+
+
+def _no_reverse(node, limit: Any, asks: bool) -> str:
+    """Why a loop that is compiled to `lax.while_loop` has no gradient, and what to do."""
+    if isinstance(limit, int):
+        why = f"it may end before its trip count of {limit}, which is above the {_LONGEST_MASKED} turns that are written out for that"
+    elif limit is None:
+        why = "it goes on as long as its condition holds, and no trip count bounds it"
+    else:
+        why = f"its trip count is computed from values that are being traced, and no constant bounds it by {_LONGEST_MASKED} or less"
+    return (
+        f"{node.describe()} of the ONNX graph has no reverse-mode derivative inside nr.jit and other transformations: {why}. Call the model without the transformation, "
+        f"where the loop runs turn by turn; or bound its trip count in the graph by a constant ({'a first input, ' if limit is None else ''}Min or Clip); or differentiate "
+        "forward: nr.jvp, nr.func.jacfwd."
+    )
 
 
 def _while(step: Callable, most: Any, go: Any, carried: list[Any], state: list[Any]) -> tuple[Any, ...]:
@@ -267,15 +302,18 @@ def _while(step: Callable, most: Any, go: Any, carried: list[Any], state: list[A
     return *carried, *state
 
 
-def _scan_turns(step: Callable, limit: int, always: bool, go: Any, carried: list[Any], state: list[Any]) -> tuple[Any, ...]:
+def _scan_turns(step: Callable, turns: int, most: Any, always: bool, go: Any, carried: list[Any], state: list[Any]) -> tuple[Any, ...]:
+    """`turns` turns, of which those after the end, or beyond `most` if it is given, change nothing."""
+
     def turn(everything: Any, number: Any) -> Any:
         go, carried, state = everything
         if always:
             _, carried, state, rows = step(number, go, carried, state)
             return (go, carried, state), rows
-        return lax.cond(go, lambda: step(number, go, carried, state)[:3], lambda: (go, carried, state)), []
+        goes_on = go if most is None else go & (number < most)
+        return lax.cond(goes_on, lambda: step(number, go, carried, state)[:3], lambda: (go, carried, state)), []
 
-    (_, carried, state), rows = lax.scan(turn, (jnp.asarray(go), carried, state), jnp.arange(limit, dtype=np.int64))
+    (_, carried, state), rows = lax.scan(turn, (jnp.asarray(go), carried, state), jnp.arange(turns, dtype=np.int64))
     return *carried, *rows, *state
 
 
@@ -321,7 +359,9 @@ def _scanned(node, body: Body, states: list[Any], inputs: list[Any]) -> tuple[An
             pass  # turn by turn shapes may change, and more is known
     rows, initial = [], list(states)
     for turn in range(layout.length):
-        slices = [_slice(x, axis, layout.length - 1 - turn if back else turn) for x, axis, back in zip(inputs, layout.input_axes, layout.input_reversed, strict=True)]
+        slices = [
+            _slice(x, axis, layout.length - 1 - turn if back else turn) for x, axis, back in zip(inputs, layout.input_axes, layout.input_reversed, strict=True)
+        ]
         outputs = list(body(*states, *slices))
         states, row = outputs[: len(states)], outputs[len(states) :]
         rows.append(row)
