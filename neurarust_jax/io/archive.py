@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
-import zlib
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +20,8 @@ _LOCATOR_64 = b"PK\x06\x07"
 _ENTRY = b"PK\x01\x02"
 LOCAL = b"PK\x03\x04"
 _UNKNOWN = 0xFFFF_FFFF
+_MOST_THREADS = 4
+_WORTH_THREADS = 1 << 23  # bytes
 
 
 class _Record(NamedTuple):
@@ -45,6 +50,9 @@ class Archive:
         self._directory_begin = begin
         self.records = self._parse(source.bytes(begin, size, "the zip directory"), count)
         self.prefix = next(iter(self.records), "").partition("/")[0] + "/"
+        self._ahead: dict[str, Future] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._stopped = threading.Event()
 
     def damaged(self, what: str) -> FileFormatError:
         """The error for an archive that is not what it should be."""
@@ -84,7 +92,9 @@ class Archive:
             size, packed, begin = _wide(extra, size, packed, begin)
             at += 46 + name_length + extra_length + comment_length
             if flags & 1 or method != 0:
-                raise self.damaged(f"record {name!r} is {'encrypted' if flags & 1 else 'compressed'}, which torch.save never does; unpack it, and zip it with zip -0")
+                raise self.damaged(
+                    f"record {name!r} is {'encrypted' if flags & 1 else 'compressed'}, which torch.save never does; unpack it, and zip it with zip -0"
+                )
             total += size
             if size != packed or begin + size > self._directory_begin or total > self.source.size or name in records:
                 raise self.damaged(f"record {name!r} should have {size} bytes at {begin}, which cannot be")
@@ -102,6 +112,20 @@ class Archive:
 
     def read(self, name: str, what: str = "") -> np.ndarray:
         """The bytes of a record, by its full name; its checksum is compared, unless the file is mapped."""
+        begin, record = self._begin(name, what), self.records[name]
+        if self.source._map is not None:
+            return self.source.array(begin, record.size, f"record {name!r}{what}")
+        ahead = self._ahead.pop(name, None)
+        if ahead is None or ahead.exception() is not None:  # reading it here gives the error with the tensor's name
+            data, checksum = self.source.array_and_checksum(begin, record.size, f"record {name!r}{what}")
+        else:
+            data, checksum = ahead.result()
+        if checksum != record.checksum:
+            raise self.damaged(f"record {name!r}{what} is not what was written: its checksum differs")
+        return data
+
+    def _begin(self, name: str, what: str = "") -> int:
+        """Where a record's bytes begin."""
         record = self.records[name]
         header = self.source.bytes(record.begin, 30, f"record {name!r}")
         if header[:4] != LOCAL:
@@ -110,10 +134,31 @@ class Archive:
         begin = record.begin + 30 + name_length + extra_length
         if begin + record.size > self._directory_begin:
             raise self.damaged(f"record {name!r}{what} reaches into the zip directory")
-        data = self.source.array(begin, record.size, f"record {name!r}{what}")
-        if self.source._map is None and zlib.crc32(data.data) != record.checksum:
-            raise self.damaged(f"record {name!r}{what} is not what was written: its checksum differs")
-        return data
+        return begin
+
+    def read_ahead(self, names: Iterable[str]) -> None:
+        """Begin to read records, and to compute their checksums, in threads; `read` waits for them."""
+        names = list(names)
+        threads = min(_MOST_THREADS, len(names), _processors())
+        if threads < 2 or not self.source.serves_threads or self.source._map is not None or sum(map(self.size, names)) < _WORTH_THREADS:
+            return
+        self._pool = ThreadPoolExecutor(threads, "nr.load")
+        self._ahead = {name: self._pool.submit(self._fetch, name) for name in names}
+
+    def _fetch(self, name: str) -> tuple[np.ndarray, int]:
+        return self.source.array_and_checksum(self._begin(name), self.records[name].size, stops=self._stopped.is_set)
+
+    def stop(self) -> None:
+        """Let the threads end."""
+        self._stopped.set()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self._ahead = {}
+
+
+def _processors() -> int:
+    """How many of them this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _wide(extra: bytes, *values: int) -> list[int]:

@@ -120,9 +120,7 @@ class _TensorReader:
             raise TypeError(f"a tensor's storage is a {type(storage).__name__}")
         return self._view(storage, storage.dtype, offset, size, stride, requires_grad, metadata)
 
-    def tensor_of_dtype(
-        self, storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, dtype: Any, metadata: Any = None
-    ) -> Tensor:
+    def tensor_of_dtype(self, storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, dtype: Any, metadata: Any = None) -> Tensor:
         """A view of a storage that does not know its dtype."""
         if not isinstance(storage, _Storage) or not isinstance(dtype, dtypes.dtype):
             raise TypeError("a tensor has no storage or no dtype")
@@ -191,9 +189,16 @@ class _ZipReader(_TensorReader):
             raise archive.damaged(f"the record byteorder says {written!r}")
         self.is_swapped = written != sys.byteorder
         self.reader = PickleReader(self.source.name, archive.read(pickle).tobytes(), self.functions, self.storage, encoding=self.encoding)
-        return self.reader.load()
+        self.is_reading_ahead = False
+        try:
+            return self.reader.load()
+        finally:
+            archive.stop()
 
     def fill(self, storage: _Storage, place: str) -> None:
+        if not self.is_reading_ahead:  # not before a first tensor is asked for: a file that is refused is not read
+            self.is_reading_ahead = True
+            self.archive.read_ahead(name for name in self.archive.records if name.startswith(f"{self.archive.prefix}data/"))
         record = self.archive.find(f"data/{storage.key}")
         if record is None:
             if storage.size:
@@ -220,7 +225,9 @@ class _LegacyReader(_TensorReader):
         except FileFormatError:
             is_ours = False
         if not is_ours:
-            raise FileFormatError(f"{source.name} is no file of torch.save: it is neither a zip archive nor begins with PyTorch's magic number; or it is damaged")
+            raise FileFormatError(
+                f"{source.name} is no file of torch.save: it is neither a zip archive nor begins with PyTorch's magic number; or it is damaged"
+            )
         version, begins = reader.load(), None
         if version != PROTOCOL:
             raise FileFormatError(f"{source.name} has version {version!r} of PyTorch's older format, and only {PROTOCOL} is known")

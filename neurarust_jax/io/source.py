@@ -10,7 +10,8 @@ import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +21,7 @@ from ..errors import ArgumentTypeError, FileFormatError
 
 _ALIGNMENT = 64  # JAX shares the memory of a NumPy array on the CPU if it begins at a multiple of this
 _CHUNK = 1 << 26
+_PIECE = 1 << 19  # of which the checksum is computed at a time
 
 
 class Source:
@@ -65,17 +67,42 @@ class Source:
         self._fill(offset, array.data)
         return array
 
+    def array_and_checksum(self, offset: int, count: int, what: str = "data", stops: Callable[[], bool] = lambda: False) -> tuple[np.ndarray, int]:
+        """The same and its CRC-32, which is computed piece by piece, while a piece is in the processor's cache.
+
+        Args:
+            offset, count, what: as for `array`.
+            stops: asked after each piece whether nobody waits for it any longer.
+        """
+        self.check(offset, count, what)
+        array, checksum = aligned(count), 0
+        for begin in range(0, count, _PIECE):
+            piece = array.data[begin : begin + _PIECE]
+            self._fill(offset + begin, piece)
+            checksum = zlib.crc32(piece, checksum)
+            if stops():
+                break
+        return array, checksum
+
+    @property
+    def serves_threads(self) -> bool:
+        """Whether several threads may read at once."""
+        return self._owned and hasattr(os, "preadv")
+
     def check(self, offset: int, count: int, what: str) -> None:
         """Raise if the file ends before `offset + count`."""
         if offset < 0 or count < 0 or offset + count > self.size:
             raise FileFormatError(f"{self.name} is damaged or cut off: {what} should have {count} bytes at {offset}, and the file has {self.size} in all")
 
     def _fill(self, offset: int, view: memoryview) -> None:
-        self._file.seek(self._start + offset)
+        if not self.serves_threads:
+            self._file.seek(self._start + offset)
         readinto = getattr(self._file, "readinto", None)
         done = 0
         while done < len(view):
-            if readinto is not None:
+            if self.serves_threads:
+                got = os.preadv(self._file.fileno(), [view[done : done + _CHUNK]], offset + done)
+            elif readinto is not None:
                 got = readinto(view[done : done + _CHUNK])
             else:
                 piece = self._file.read(min(_CHUNK, len(view) - done))

@@ -5,6 +5,7 @@ import pickle
 import random
 import struct
 import sys
+import threading
 import time
 import tracemalloc
 import zipfile
@@ -30,7 +31,14 @@ def safetensors_file():
 def pytorch_file(zipped):
     file = io.BytesIO()
     model = torch.nn.Linear(4, 3)
-    state = {"model": model.state_dict(), "epoch": 3, "names": ["a", ("b", b"c")], "view": torch.arange(10)[2:6], "p": torch.nn.Parameter(torch.ones(2)), "np": np.float64(1)}
+    state = {
+        "model": model.state_dict(),
+        "epoch": 3,
+        "names": ["a", ("b", b"c")],
+        "view": torch.arange(10)[2:6],
+        "p": torch.nn.Parameter(torch.ones(2)),
+        "np": np.float64(1),
+    }
     torch.save(state, file, _use_new_zipfile_serialization=zipped)
     return file.getvalue()
 
@@ -117,7 +125,11 @@ def nothing_is_executed():
     watching = [True]
 
     def hook(event, arguments):
-        if watching[0] and event in ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "pickle.find_class", "exec") and not any(own in str(arguments)[:200] for own in ("torch", "<op ", "site-packages", "neurarust_jax")):
+        if (
+            watching[0]
+            and event in ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "pickle.find_class", "exec")
+            and not any(own in str(arguments)[:200] for own in ("torch", "<op ", "site-packages", "neurarust_jax"))
+        ):
             noticed.append((event, str(arguments)[:100]))
 
     if not hasattr(sys, "_watched_by_hostile_files"):
@@ -225,3 +237,55 @@ def test_a_file_refused_at_load_has_changed_nothing(tmp_path):
     with pytest.raises(RuntimeError, match=r"w\.pt is damaged.*'bias'.*checksum"):
         model.load_state_dict(nr.load(path))
     assert nr.equal(model.weight, before)
+
+
+# --- large files, whose records threads read ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A file of 20 MB, its path and its tensors."""
+    tensors = {f"layer{i}.weight": torch.arange(i, i + 500_000, dtype=torch.float32) for i in range(10)}
+    torch.save(tensors, tmp_path / "large.pt")
+    return tmp_path / "large.pt", tensors
+
+
+def test_a_large_file_is_read_whole(large):
+    path, tensors = large
+    for f in (path, io.BytesIO(path.read_bytes())):  # in threads, and by one
+        loaded = nr.load(f)
+        assert list(loaded) == list(tensors)
+        for name, tensor in tensors.items():
+            np.testing.assert_array_equal(loaded[name].numpy(), tensor.numpy())
+
+
+@pytest.mark.parametrize("number", [0, 4, 9])
+def test_a_flipped_bit_in_a_large_file_is_told_with_the_tensor(large, number):
+    path, _ = large
+    damaged = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        begin = archive.getinfo(f"large/data/{number}").header_offset
+    damaged[begin + 1_000_000] ^= 4
+    path.write_bytes(damaged)
+    with pytest.raises(NeuraRustError, match=rf"large\.pt.*record 'large/data/{number}' of .*layer{number}\.weight.*checksum differs"):
+        nr.load(path)
+
+
+def test_a_large_file_that_is_refused_is_not_read(large):
+    path, tensors = large
+    torch.save({"first": pickle.PickleBuffer, **tensors}, path)
+    tracemalloc.start()
+    with pytest.raises(pickle.UnpicklingError, match="PickleBuffer"):
+        nr.load(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1 << 20
+
+
+def test_threads_that_read_end_with_the_load(large):
+    before = threading.active_count()
+    path, tensors = large
+    torch.save({**tensors, "last": pickle.PickleBuffer}, path)
+    with pytest.raises(pickle.UnpicklingError, match="PickleBuffer"):
+        nr.load(path)
+    assert threading.active_count() == before
