@@ -263,7 +263,9 @@ def abs(input: Array) -> Array:
     input = strong(input)
     if is_inexact(input) and input.dtype.kind != "c":
         return jnp.where(input == 0, jnp.abs(lax.stop_gradient(input)), jnp.abs(input))
-    return jnp.abs(input)
+    if input.dtype.kind != "c":
+        return jnp.abs(input)
+    return jnp.where(jnp.isinf(input), jnp.inf, jnp.abs(input))  # also where the other part is NaN
 
 
 @op
@@ -564,6 +566,14 @@ def _unary(name: str, function, doc: str):
     return op(unary, name=name)
 
 
+def _arcsinh(x: Array) -> Array:
+    if x.dtype.kind != "c":
+        return jnp.arcsinh(x)
+    left = jnp.signbit(x.real)  # on the branch cut, where the real part is 0, its sign says from which side
+    y = jnp.arcsinh(jnp.where(left, -x, x))
+    return jnp.where(left, -y, y)
+
+
 exp = _unary("exp", jnp.exp, "The exponential of each element.")
 exp2 = _unary("exp2", jnp.exp2, "Two to the power of each element.")
 expm1 = _unary("expm1", jnp.expm1, "``exp(x) - 1`` of each element, exact near 0.")
@@ -582,7 +592,7 @@ atan = _unary("atan", jnp.arctan, "The arctangent of each element, in radians.")
 sinh = _unary("sinh", jnp.sinh, "The hyperbolic sine of each element.")
 cosh = _unary("cosh", jnp.cosh, "The hyperbolic cosine of each element.")
 tanh = _unary("tanh", jnp.tanh, "The hyperbolic tangent of each element.")
-asinh = _unary("asinh", jnp.arcsinh, "The inverse hyperbolic sine of each element.")
+asinh = _unary("asinh", _arcsinh, "The inverse hyperbolic sine of each element.")
 acosh = _unary("acosh", jnp.arccosh, "The inverse hyperbolic cosine of each element.")
 atanh = _unary("atanh", jnp.arctanh, "The inverse hyperbolic tangent of each element.")
 erf = _unary("erf", lax.erf, "The error function of each element.")

@@ -46,7 +46,7 @@ def signbit(input: Array) -> Array:
 
 @op(tensors="both")
 def heaviside(input: Array, values: Array) -> Array:
-    """The step function, elementwise: 0 below 0, 1 above, and `values` at 0. It has no gradient.
+    """The step function, elementwise: 0 below 0, 1 above, and `values` at 0. NaN counts as below. It has no gradient.
 
     Args:
         input: a real tensor.
@@ -58,8 +58,7 @@ def heaviside(input: Array, values: Array) -> Array:
     if input.dtype != values.dtype:
         raise DtypeError(f"heaviside is not yet implemented for tensors with different dtypes: {input.dtype} and {values.dtype}; write values.to(input.dtype)")
     input, values = promote(input, values)
-    step = jnp.where(jnp.isnan(input), input, (input > 0).astype(input.dtype)) if is_inexact(input) else (input > 0).astype(input.dtype)
-    return lax.stop_gradient(jnp.where(input == 0, values, step))
+    return lax.stop_gradient(jnp.where(input == 0, values, (input > 0).astype(input.dtype)))
 
 
 @jax.custom_jvp

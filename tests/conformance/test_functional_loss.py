@@ -222,6 +222,7 @@ def test_losses_of_scores_with_signs(reduction):
 def test_multi_margin_loss(reduction, p):
     check(*both("multi_margin_loss", reduction=reduction, p=p, margin=0.5, weight=WEIGHT), normal(6, 5), TARGETS)
     check(*both("multi_margin_loss", reduction=reduction, p=p), normal(5), np.array(3))
+    check(*both("multi_margin_loss", reduction=reduction, p=p), normal(5), np.array([3]))
 
 
 @each_reduction

@@ -71,6 +71,23 @@ def test_integers_to_large_powers_wrap_around(dtype):
         check(lambda b: 3**b, lambda b: 3**b, np.array(exponent, dtype))
 
 
+def test_asinh_takes_the_side_of_its_branch_cut_from_the_sign_of_zero():
+    x = np.array([complex(a, b) for a in (0.0, -0.0, 0.5, -0.5) for b in (-1.5, 1.5, 0.5, -0.5)])
+    check(nr.asinh, torch.asinh, x)
+
+
+def test_a_complex_number_with_an_infinite_part_has_an_infinite_absolute_value():
+    parts = (np.inf, -np.inf, np.nan, 0.0, 1.0)
+    check(nr.abs, torch.abs, np.array([complex(a, b) for a in parts for b in parts]), grad=False)
+    check(nr.abs, torch.abs, np.array([0, 1j, 3 - 4j]))
+
+
+def test_heaviside():
+    x = np.array([-1, 0, -0.0, 2, np.nan, np.inf, -np.inf, 0], np.float32)
+    check(nr.heaviside, torch.heaviside, x, np.array([5, 5, 6, 5, 5, 5, 5, np.nan], np.float32), grad=False)
+    check(nr.heaviside, torch.heaviside, I, np.full_like(I, 3))
+
+
 def test_bounds_that_are_nan_make_clamp_nan():
     x, nan = np.array([-1, 0, 2, np.nan], np.float32), np.array([np.nan, 0.5, np.nan, 1], np.float32)
     for bounds in ((nan, None), (None, nan), (nan, np.full(4, 9, np.float32)), (np.full(4, -9, np.float32), nan)):

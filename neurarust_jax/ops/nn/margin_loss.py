@@ -97,7 +97,7 @@ def _multi_margin_loss(input: Array, target: Array, weight: Array | None, p: int
     if weight is not None:
         losses = losses * weight.at[index].get(mode="clip")[:, None]
     losses = jnp.where(lax.broadcasted_iota(index.dtype, x.shape, 1) == index[:, None], 0, losses).sum(1) / classes
-    return reduced(cast(losses, input.dtype).reshape(target.shape if input.ndim > 1 else ()), reduction)
+    return reduced(cast(losses, input.dtype).reshape(target.shape), reduction)
 
 
 def multi_margin_loss(
