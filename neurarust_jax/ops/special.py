@@ -152,13 +152,45 @@ def gammaincc(input: Array, other: Array) -> Array:
 
 
 def _gammainc(a: Array, x: Array) -> Array:
-    value = special.gammainc(a, x)
-    return jnp.where((a == 0) & (x >= 0), jnp.where(x > 0, 1, jnp.nan).astype(x.dtype), value)
+    value = _over_parameters(special.gammainc, -1, a, x)
+    return _at_edges(a, x, value, 1, 0)
 
 
 def _gammaincc(a: Array, x: Array) -> Array:
-    value = special.gammaincc(a, x)
-    return jnp.where((a == 0) & (x >= 0), jnp.where(x > 0, 0, jnp.nan).astype(x.dtype), value)
+    value = _over_parameters(special.gammaincc, 1, a, x)
+    return _at_edges(a, x, value, 0, 1)
+
+
+def _at_edges(a: Array, x: Array, value: Array, at_zero: float, at_infinity: float) -> Array:
+    """The value, but for a parameter that is 0 or infinite."""
+    value = jnp.where((a == 0) & (x >= 0), jnp.where(x > 0, at_zero, jnp.nan).astype(x.dtype), value)
+    return jnp.where((a == jnp.inf) & (x >= 0), jnp.where(x < jnp.inf, at_infinity, jnp.nan).astype(x.dtype), value)
+
+
+_LARGE_PARAMETER = 1e4
+
+
+def _over_parameters(function: Callable, sign: int, a: Array, x: Array) -> Array:
+    """An incomplete gamma function in double precision, because JAX's sums lose what ``x ** a`` and ``gamma(a)`` have in common, and end too soon for a large `a`."""
+    large = (a > _LARGE_PARAMETER) & jnp.isfinite(a) & jnp.isfinite(x) & (x > 0)
+    wide_a, wide_x = a.astype(jnp.float64), x.astype(jnp.float64)
+    near = function(jnp.where(large, 1, wide_a), jnp.where(large, 1, wide_x))
+    far = _incomplete_gamma_of_a_large_parameter(sign, jnp.where(large, wide_a, _LARGE_PARAMETER), jnp.where(large, wide_x, _LARGE_PARAMETER))
+    return jnp.where(large, far, near).astype(x.dtype)
+
+
+def _incomplete_gamma_of_a_large_parameter(sign: int, a: Array, x: Array) -> Array:
+    """The first two terms of Temme's expansion, in which the normal distribution stands for the gamma distribution (https://dlmf.nist.gov/8.12)."""
+    mu = (x - a) / a
+    small = jnp.abs(mu) < 0.1
+    series, distant = jnp.zeros_like(mu), jnp.where(small, 1, mu)
+    for k in range(18, 1, -1):  # (mu - log(1 + mu)) / mu ** 2 without the difference of equals
+        series = (-1) ** k / k + jnp.where(small, mu, 0) * series
+    eta = mu * jnp.sqrt(2 * jnp.where(small, series, (distant - jnp.log1p(distant)) / distant**2))
+    close = jnp.where(small, eta, 0)  # further from 0 the exponential below is 0
+    first = -1 / 3 + close * (1 / 12 + close * (-2 / 135 + close * (1 / 864 + close / 2835)))
+    remainder = jnp.exp(-a * eta**2 / 2) / jnp.sqrt(2 * math.pi * a) * (first - 1 / (540 * a))
+    return special.erfc(sign * eta * jnp.sqrt(a / 2)) / 2 + sign * remainder
 
 
 @jax.custom_jvp

@@ -63,9 +63,9 @@ class Entry:
             found = [s for s in found if "M" not in s.kwargs]
         if self.info.name == "nn.functional.scaled_dot_product_attention":  # random
             found = [s for s in found if not s.kwargs.get("dropout_p")]
-        if limit is None or len(found) <= limit:
-            return found
-        return [found[i * len(found) // limit] for i in range(limit)]
+        if limit is not None and len(found) > limit:
+            found = [found[i * len(found) // limit] for i in range(limit)]
+        return [_with_gradients(s) for s in found] if requires_grad else found
 
 
 def entries() -> Iterator[Entry]:
@@ -73,6 +73,14 @@ def entries() -> Iterator[Entry]:
     for info in op_db:
         if info.name not in REASONS and (entry := Entry(info)).name not in REASONS:
             yield entry
+
+
+def _with_gradients(sample: Any) -> Any:
+    """The sample with copies of views that were made without a graph: autograd finds no gradient at them."""
+    for name, x in sample.kwargs.items():
+        if isinstance(x, torch.Tensor) and x.requires_grad and x.is_leaf and x._is_view():
+            sample.kwargs[name] = x.detach().clone().requires_grad_()
+    return sample
 
 
 def _ours(info: Any) -> Callable | None:
