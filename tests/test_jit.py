@@ -603,3 +603,38 @@ def test_compile_takes_pytorchs_options():
         assert type(compiled) is type(nr.jit(model))
         np.testing.assert_allclose(compiled(x).detach().numpy(), model(x).detach().numpy(), rtol=1e-6)
     assert nr.compile(model, disable=True) is model is nr.compile(disable=True)(model)
+
+
+def test_decorators_of_torchscript_change_nothing():
+    @nr.jit.script
+    def double(x: nr.Tensor, by: int = 2) -> nr.Tensor:
+        return x * by if not nr.jit.is_scripting() else x
+
+    class Layer(nn.Module):
+        size: nr.jit.Final[int]
+
+        def __init__(self):
+            super().__init__()
+            self.size = 2
+
+        @nr.jit.ignore
+        def first(self, x):
+            return double(x, by=self.size)
+
+        @nr.jit.ignore(drop=True)
+        def second(self, x):
+            return x + 1
+
+        @nr.jit.unused
+        def third(self, x):
+            return nr.jit.annotate(nr.Tensor, x)
+
+        @nr.jit.export
+        def forward(self, x):
+            return self.third(self.second(self.first(x)))
+
+    x = nr.ones(2)
+    layer = nr.jit.script(Layer())
+    for run in (layer, nr.jit(layer), nr.jit.trace(layer, x), nr.jit.script_if_tracing(layer)):
+        assert run(x).tolist() == [3, 3]
+    assert not nr.jit.is_tracing() and nr.jit.interface(Layer) is Layer and isinstance(nr.jit.trace(double, x), type(nr.jit(double)))

@@ -10,6 +10,7 @@ from .functional import functional_call, stack_module_state
 from .jit import compile, jit
 from .loops import associative_scan, fori_loop, map, scan
 from .vectorize import vmap
+from . import torchscript  # gives `jit` TorchScript's names
 
 __all__ = [
     "Exported", "associative_scan", "checkpoint", "checkpoint_name", "checkpoint_sequential", "compile", "cond", "custom_jvp", "custom_vjp", "export", "fori_loop",
