@@ -69,6 +69,7 @@ class OpenShapes:
         bounds: the least and greatest length by name, where known.
         written: the name as it is to stand in the file, by its name as a symbol.
         assumed: comparisons that were decided by the example.
+        compared: those of them that the user's code made: (where, what was assumed).
     """
 
     entries: list[tuple[Any, ...]]
@@ -76,6 +77,7 @@ class OpenShapes:
     bounds: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
     assumed: list[str] = field(default_factory=list)
+    compared: list[tuple[str, str]] = field(default_factory=list)
 
     def shapes(self) -> list[tuple[Any, ...]]:
         """The shapes with symbols in them."""
@@ -97,6 +99,23 @@ class OpenShapes:
             return known[entry] if entry in known else jax.export.symbolic_shape(entry, scope=scope)[0]
 
         return [tuple(map(symbol, shape)) for shape in self.entries]
+
+    def shapes_at(self, lengths: Mapping[str, int]) -> list[tuple[int, ...]]:
+        """The shapes for some lengths of the open dimensions."""
+        return [tuple(e if isinstance(e, int) else evaluate_text(e, lengths) for e in shape) for shape in self.entries]
+
+    def others(self) -> list[dict[str, int]]:
+        """Other lengths than the example's: the least ones, and those of the example and one more."""
+        least, more = {}, {}
+        for name, length in self.lengths.items():
+            low, high = self.bounds.get(name, (None, None))
+            least[name] = min(low or 1, length)
+            more[name] = length + 1 if high is None or length < high else length
+        return [lengths for lengths in (more, least) if lengths != self.lengths]
+
+    def in_words(self, fact: str) -> str:
+        """A comparison with the names as the user wrote them."""
+        return re.sub(r"\w+", lambda m: self.written.get(m[0], m[0]), fact)
 
     def assume(self, error: Exception) -> bool:
         """Decide a comparison that JAX could not by the example's lengths, as PyTorch does. Whether that helps."""
@@ -122,7 +141,7 @@ class OpenShapes:
             return False
         self.entries = [tuple(renamed.get(e, e) if isinstance(e, str) else e for e in shape) for shape in self.entries]
         self.lengths = {name: length for length, name in first.items()}
-        self.assumed = []
+        self.assumed, self.compared = [], []
         return True
 
 

@@ -17,10 +17,12 @@ from ..parameter import Parameter
 from ..tensor import Tensor
 from ..transforms.jit import CompiledFunction
 from . import converters, passes, primitives
+from .branches import warn_of_branches
 from .builder import Graph, UnsupportedOpError, Value
 from .dynamic import OpenShapes, from_axes, from_shapes, open_shapes
 from .lowering import Lowering
 from .serialization import OnnxProgram, to_model
+from .sites import site_of_error
 from .tracing import Traced, abstract, trace, warn_of_training
 
 DEFAULT_OPSET = 20
@@ -110,6 +112,7 @@ def export(
     names = _input_names(function, positional, named, input_names)
     shapes = _open_shapes(function, positional, named, names, dynamic_shapes, dynamic_axes, output_names)
     traced = _traced(function, positional, named, shapes)
+    warn_of_branches(shapes, lambda at: trace(function, *_abstract(positional, named, at)))
     if traced.written:
         warnings.warn("The function changes parameters or buffers; the exported model returns its outputs and leaves what it holds as it is.", stacklevel=2)
     graph = Graph(opset)
@@ -238,7 +241,11 @@ def _traced_with_guards(function: Any, positional: tuple, named: Mapping[str, An
         try:
             return trace(function, *_abstract(positional, named, shapes.shapes()))
         except jax.errors.InconclusiveDimensionOperation as error:
-            if not shapes.assume(error):
+            if shapes.assume(error):
+                site = site_of_error(error)
+                if site is not None:
+                    shapes.compared.append((str(site), shapes.assumed[-1]))
+            else:
                 raise UnsupportedOpError(
                     "the function uses the length of a dynamic dimension as a Python number, which it does not have while the model is exported for any length: "
                     f"{str(error).partition('This error arises')[0].strip()}. Leave that dimension out of dynamic_shapes, or compute with x.shape as it is"
@@ -285,7 +292,9 @@ def _finish_outputs(graph: Graph, outputs: list[Value], traced: Any, names: Sequ
     taken: set[str] = set()
     for position, value in enumerate(outputs):
         if value.dtype.kind == "c":
-            raise UnsupportedOpError(f"output {position} is complex, and ONNX's operators take no complex numbers; return nr.view_as_real(x), or x.real and x.imag")
+            raise UnsupportedOpError(
+                f"output {position} is complex, and ONNX's operators take no complex numbers; return nr.view_as_real(x), or x.real and x.imag"
+            )
         if value.name not in made or value.name in taken:
             value = graph.add("Identity", value, shape=value.shape)
         if names is not None and position < len(names):

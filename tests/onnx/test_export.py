@@ -338,6 +338,42 @@ def test_a_dimension_derived_from_another():
     assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "3*half"
 
 
+BRANCHES = {
+    "equal to the example": lambda x: x * 2 if x.shape[0] == 2 else x + 1,
+    "equal to one": lambda x: x * 2 if x.shape[0] == 1 else x + 1,
+    "even": lambda x: x * 2 if x.shape[1] % 2 == 0 else x + 1,
+    "not less than a shorter length": lambda x: x * 2 if x.shape[1] >= 10 else x + 1,
+    "one dimension with another": lambda x: x * 2 if x.shape[1] != x.shape[0] else x + 1,
+    "among some": lambda x: x * 2 if x.size(1) in (12, 20) else x + 1,
+    "the number of elements": lambda x: x * 2 if x.numel() > 3 else x + 1,
+}
+
+
+@pytest.mark.parametrize("function", BRANCHES.values(), ids=BRANCHES.keys())
+def test_code_that_branches_on_an_open_dimension_is_told_of(function):
+    axes = {0: "batch", 1: "length"}
+    with pytest.warns(UserWarning, match=r"goes another way for batch=\d+, length=\d+ than for batch=2, length=12, from .*test_export\.py:\d+ on"):
+        nr.onnx.export(function, (normal(2, 12),), dynamic_shapes=(axes,))
+
+
+@pytest.mark.parametrize("function", [lambda x: x * 2 if x.shape[1] > x.shape[0] else x + 1, lambda x: x * 2 if max(x.shape[1], 20) == 20 else x + 1])
+def test_comparisons_that_bounds_do_not_decide_are_told_of(function):
+    with pytest.warns(UserWarning, match=r"test_export\.py:\d+ compares the length of a dynamic dimension.*nr\.onnx\.Dim"):
+        nr.onnx.export(function, (normal(2, 12),), dynamic_shapes=({0: "batch", 1: "length"},))
+
+
+def test_branches_that_bounds_decide_are_not_told_of():
+    bounded = {0: Dim("batch", min=2), 1: Dim("length", min=12, max=16)}
+
+    def function(x):
+        for _ in range(2):
+            x = x * 2 if x.shape[1] <= 16 and x.shape[1] >= 10 and x.shape[0] > 1 else x + 1
+        return nn.functional.adaptive_avg_pool1d(x, 4) if x.ndim == 2 else x
+
+    program = nr.onnx.export(function, (normal(2, 12),), dynamic_shapes=(bounded,))
+    assert not any("16" in guard for guard in program.guards)
+
+
 def test_comparisons_of_open_dimensions_go_by_the_example():
     class Limited(nn.Module):
         def forward(self, x):
@@ -345,7 +381,8 @@ def test_comparisons_of_open_dimensions_go_by_the_example():
             return x[:, :8] * 2
 
     model = Limited().eval()
-    program = nr.onnx.export(model, (normal(2, 12),), dynamic_shapes=({1: "length"},))
+    with pytest.warns(UserWarning, match=r"test_export\.py:\d+ compares the length of a dynamic dimension.*where 16 >= length"):
+        program = nr.onnx.export(model, (normal(2, 12),), dynamic_shapes=({1: "length"},))
     assert any("16" in guard for guard in program.guards)
     assert_same(checked(program), model, normal(2, 10))
 
