@@ -133,3 +133,15 @@ def test_samplers():
 def test_options_that_exclude_each_other(options, text):
     with pytest.raises(ValueError, match=text):
         data.DataLoader(data.TensorDataset(nr.arange(3)), **options)
+
+
+def test_classes_are_generic_where_pytorchs_are():
+    data = nr.utils.data
+
+    class Evens(data.Sampler[int]):
+        def __iter__(self):
+            return iter(range(0, 4, 2))
+
+    assert list(data.DataLoader[nr.Tensor](data.TensorDataset(nr.arange(4)), sampler=Evens()))[1][0].tolist() == [2]
+    for name in ("Dataset", "IterableDataset", "Subset", "ConcatDataset", "ChainDataset", "Sampler", "DataLoader"):
+        assert getattr(data, name)[int] and getattr(torch.utils.data, name)[int]

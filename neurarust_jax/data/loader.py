@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from .position import Position, checked_state
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
+
+T = TypeVar("T")
 
 
 class WorkerInfo(NamedTuple):
@@ -93,7 +95,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     raise ArgumentTypeError(f"default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {type(first).__name__}; pass collate_fn=")
 
 
-class DataLoader:
+class DataLoader(Generic[T]):
     """Batches of a dataset, in order or shuffled.
 
     A dataset that defines ``fetch_batch(indices)``, as `TensorDataset` does, gives a whole batch at once, unless `collate_fn` is given.

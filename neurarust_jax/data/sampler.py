@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from ..ops.random import randint
 from ..tensor import array_from
 
 __all__ = ["BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "SubsetRandomSampler", "WeightedRandomSampler"]
+
+T = TypeVar("T")
 
 
 def numpy_generator(generator: Generator | None) -> np.random.Generator:
@@ -25,17 +27,17 @@ def permutation(n: int, generator: Generator | None = None) -> np.ndarray:
     return numpy_generator(generator).permutation(n)
 
 
-class Sampler:
+class Sampler(Generic[T]):
     """Base class of samplers: define `__iter__`, and `__len__` if the number of items is known."""
 
     def __init__(self, data_source: Any = None):
         self.data_source = data_source
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[T]:
         raise NotImplementedError
 
 
-class SequentialSampler(Sampler):
+class SequentialSampler(Sampler[int]):
     """Every index in order."""
 
     def __iter__(self) -> Iterator[int]:
@@ -45,7 +47,7 @@ class SequentialSampler(Sampler):
         return len(self.data_source)
 
 
-class RandomSampler(Sampler):
+class RandomSampler(Sampler[int]):
     """Indices in random order.
 
     Args:
@@ -83,7 +85,7 @@ class RandomSampler(Sampler):
         return self.num_samples
 
 
-class SubsetRandomSampler(Sampler):
+class SubsetRandomSampler(Sampler[int]):
     """Some indices in random order."""
 
     def __init__(self, indices: Sequence[int], generator: Generator | None = None):
@@ -99,7 +101,7 @@ class SubsetRandomSampler(Sampler):
         return len(self.indices)
 
 
-class WeightedRandomSampler(Sampler):
+class WeightedRandomSampler(Sampler[int]):
     """Indices drawn by weight.
 
     Args:
@@ -130,7 +132,7 @@ class WeightedRandomSampler(Sampler):
         return self.num_samples
 
 
-class BatchSampler(Sampler):
+class BatchSampler(Sampler[list[int]]):
     """Lists of `batch_size` indices from another sampler.
 
     Args:
