@@ -11,6 +11,7 @@ from ..ops import exp, sqrt
 from ..ops.common import broadcast_shapes
 from ..tensor import Size, Tensor
 from . import constraints
+from .pytree import Node
 from .utils import is_traced, lazy_property, surely_fails
 
 __all__ = ["Distribution"]
@@ -25,7 +26,7 @@ def missing(name: str, doc: str) -> property:
     return property(ask, doc=doc)
 
 
-class Distribution:
+class Distribution(Node):
     """A family of probability distributions over batches of events.
 
     A sample has the shape ``sample_shape + batch_shape + event_shape``: `event_shape` is that of one draw, `batch_shape` that of the parameters.

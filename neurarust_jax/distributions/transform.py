@@ -10,12 +10,13 @@ from ..errors import UnsupportedError
 from ..ops import full
 from ..tensor import Size, Tensor
 from . import constraints
+from .pytree import Node
 from .utils import lazy_property, sum_rightmost
 
 __all__ = ["ComposeTransform", "IndependentTransform", "Transform", "identity_transform"]
 
 
-class Transform:
+class Transform(Node):
     """A function of tensors with an inverse.
 
     A subclass gives `domain`, `codomain` and `bijective`, and defines ``_call(x)``, ``_inverse(y)`` and ``log_abs_det_jacobian(x, y)``.
@@ -40,17 +41,17 @@ class Transform:
     bijective: Any = False
     domain: Any
     codomain: Any
+    _inv_reference: Any = None  # a weak one, to the inverse
+    _cached_x_y: tuple[Any, Any] = (None, None)
 
     def __init__(self, cache_size: int = 0):
         if cache_size not in (0, 1):
             raise ValueError("cache_size must be 0 or 1")
         self._cache_size = cache_size
-        self._inv: Any = None
-        self._cached_x_y: tuple[Any, Any] = (None, None)
         super().__init__()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_inv": None, "_cached_x_y": (None, None)}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_inv_reference", "_cached_x_y")}
 
     @property
     def event_dim(self) -> int:
@@ -62,10 +63,10 @@ class Transform:
     @property
     def inv(self) -> Any:
         """The inverse, a transform whose inverse is this one."""
-        inverse = None if self._inv is None else self._inv()
+        inverse = None if self._inv_reference is None else self._inv_reference()
         if inverse is None:
             inverse = _InverseTransform(self)
-            self._inv = weakref.ref(inverse)
+            self._inv_reference = weakref.ref(inverse)
         return inverse
 
     def _no_sign(self) -> Any:
@@ -156,9 +157,6 @@ class _InverseTransform(Transform):
     def inv(self) -> Any:
         return self._inv
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_cached_x_y": (None, None)}
-
     def with_cache(self, cache_size: int = 1) -> Any:
         return self.inv.with_cache(cache_size).inv
 
@@ -236,11 +234,11 @@ class ComposeTransform(Transform):
 
     @property
     def inv(self) -> Any:
-        inverse = None if self._inv is None else self._inv()
+        inverse = None if self._inv_reference is None else self._inv_reference()
         if inverse is None:
             inverse = ComposeTransform([p.inv for p in reversed(self.parts)])
-            self._inv = weakref.ref(inverse)
-            inverse._inv = weakref.ref(self)
+            self._inv_reference = weakref.ref(inverse)
+            inverse._inv_reference = weakref.ref(self)
         return inverse
 
     def with_cache(self, cache_size: int = 1) -> Any:
