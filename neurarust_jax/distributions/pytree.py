@@ -8,7 +8,7 @@ import jax
 
 from ..tensor import Tensor
 
-_NOT_CARRIED = ("_inv_reference", "_cached_x_y")
+_NOT_CARRIED = frozenset({"_inv_reference", "_cached_x_y", "_kept"})
 
 
 class Static:
@@ -39,7 +39,8 @@ def _holds_tensors(value: Any) -> bool:
 
 
 def _flatten(node: Any) -> tuple[list[tuple[Any, Any]], tuple[tuple[str, ...], Static]]:
-    carried = {name: value for name, value in node.__dict__.items() if name not in _NOT_CARRIED}
+    left_out = _NOT_CARRIED | node.__dict__.get("_kept", frozenset())  # what is computed lazily is computed anew
+    carried = {name: value for name, value in node.__dict__.items() if name not in left_out}
     names = tuple(sorted(name for name, value in carried.items() if _holds_tensors(value)))
     static = Static({name: value for name, value in carried.items() if name not in names})
     return [(jax.tree_util.GetAttrKey(name), carried[name]) for name in names], (names, static)

@@ -120,7 +120,9 @@ class lazy_property:  # noqa: N801 (PyTorch's name)
         with enable_grad():
             value = self.wrapped(instance)
         if not is_traced(value):
-            instance.__dict__[self.wrapped.__name__] = value
+            name = self.wrapped.__name__
+            instance.__dict__[name] = value
+            instance.__dict__["_kept"] = instance.__dict__.get("_kept", frozenset()) | {name}
         return value
 
 

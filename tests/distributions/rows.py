@@ -88,7 +88,7 @@ def mixture_of_vectors(D, weights, loc, scale):
 
 
 def squashed(D, loc, scale):
-    transforms = [D.transforms.AffineTransform(0.5, -2.0), D.transforms.TanhTransform()]
+    transforms = [D.transforms.AffineTransform(0.5, -0.4), D.transforms.TanhTransform()]
     return D.TransformedDistribution(D.Normal(loc, scale), transforms)
 
 

@@ -38,14 +38,15 @@ def both(name: str, parameters: dict) -> tuple:
 
 
 @pytest.mark.parametrize(("p", "q"), [pytest.param(*pair, id="-".join(pair)) for pair in PAIRS])
-def test_divergences_are_pytorchs(p, q):
+def test_divergences_are_pytorchs(p, q, request):
     our_p, their_p, our_leaves, their_leaves = both(p, FIRST.get((p, q), BY_NAME[p].parameters))
     scaled = {k: 0.9 * np.asarray(v) for k, v in BY_NAME[q].parameters.items()}
     our_q, their_q, more_of_ours, more_of_theirs = both(q, SECOND.get((p, q), scaled))
     expected = THEIRS.kl_divergence(their_p, their_q)
     got = OURS.kl_divergence(our_p, our_q)
     assert_same(got, expected, rtol=1e-9, atol=1e-10)
-    if expected.requires_grad and torch.isfinite(expected).all():
+    exhaustive = request.config.getoption("--exhaustive", default=False)
+    if expected.requires_grad and torch.isfinite(expected).all() and (p == q or exhaustive):
         wanted = torch.autograd.grad(expected.sum(), their_leaves + more_of_theirs, allow_unused=True)
         found = nr.autograd.grad(got.sum(), our_leaves + more_of_ours, allow_unused=True)
         for a, b in zip(found, wanted, strict=True):
