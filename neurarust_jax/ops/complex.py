@@ -8,6 +8,7 @@ from ..dispatch import Array, op
 from ..errors import DtypeError
 from ..tensor import attach
 from .common import broadcast_shapes, floating, strong
+from .elementwise import real_sign
 
 __all__ = ["real", "imag", "conj", "conj_physical", "angle", "polar", "complex", "sgn", "isreal"]
 
@@ -95,7 +96,7 @@ def sgn(input: Array) -> Array:
     """The sign of each element; of complex elements ``input / abs(input)``, and 0 at 0."""
     input = strong(input)
     if input.dtype.kind != "c":
-        return input if input.dtype == bool else jnp.sign(input)
+        return real_sign(input)
     zero = input == 0
     size = jnp.abs(jnp.where(zero, 1, input))
     return jnp.where(zero, 0, input / size)

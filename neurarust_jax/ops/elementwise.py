@@ -270,11 +270,18 @@ def abs(input: Array) -> Array:
 
 @op
 def sign(input: Array) -> Array:
-    """-1, 0 or 1 by the sign of each element."""
+    """-1, 0 or 1 by the sign of each element; 0 for NaN."""
     input = strong(input)
     if input.dtype.kind == "c":
         raise DtypeError("Unlike NumPy, sign doesn't support complex tensors; write nr.sgn(input)")
-    return input if input.dtype == bool else jnp.sign(input)
+    return real_sign(input)
+
+
+def real_sign(x: Array) -> Array:
+    """The sign of real numbers, 0 for NaN."""
+    if x.dtype == bool:
+        return x
+    return jnp.where(jnp.isnan(x), 0, jnp.sign(x)) if is_inexact(x) else jnp.sign(x)
 
 
 @op

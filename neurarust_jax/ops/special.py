@@ -167,29 +167,28 @@ def _at_edges(a: Array, x: Array, value: Array, at_zero: float, at_infinity: flo
     return jnp.where((a == jnp.inf) & (x >= 0), jnp.where(x < jnp.inf, at_infinity, jnp.nan).astype(x.dtype), value)
 
 
-_LARGE_PARAMETER = 1e4
-
-
 def _over_parameters(function: Callable, sign: int, a: Array, x: Array) -> Array:
-    """An incomplete gamma function in double precision, because JAX's sums lose what ``x ** a`` and ``gamma(a)`` have in common, and end too soon for a large `a`."""
-    large = (a > _LARGE_PARAMETER) & jnp.isfinite(a) & jnp.isfinite(x) & (x > 0)
-    wide_a, wide_x = a.astype(jnp.float64), x.astype(jnp.float64)
-    near = function(jnp.where(large, 1, wide_a), jnp.where(large, 1, wide_x))
-    far = _incomplete_gamma_of_a_large_parameter(sign, jnp.where(large, wide_a, _LARGE_PARAMETER), jnp.where(large, wide_x, _LARGE_PARAMETER))
-    return jnp.where(large, far, near).astype(x.dtype)
+    """An incomplete gamma function by JAX's sums, or for a large `a`, where these lose what ``x ** a`` and ``gamma(a)`` have in common and end too soon, by an expansion."""
+    limit = 50 if x.dtype == jnp.float32 else 1e4
+    large = (a > limit) & jnp.isfinite(a) & jnp.isfinite(x) & (x > 0)
+    near = function(jnp.where(large, 1, a), jnp.where(large, 1, x))
+    far = _incomplete_gamma_of_a_large_parameter(sign, *(jnp.where(large, operand, limit).astype(jnp.float64) for operand in (a, x)))
+    return jnp.where(large, far.astype(x.dtype), near)
 
 
 def _incomplete_gamma_of_a_large_parameter(sign: int, a: Array, x: Array) -> Array:
-    """The first two terms of Temme's expansion, in which the normal distribution stands for the gamma distribution (https://dlmf.nist.gov/8.12)."""
-    mu = (x - a) / a
+    """The first three terms of Temme's expansion, in which the normal distribution stands for the gamma distribution (https://dlmf.nist.gov/8.12)."""
+    mu = jnp.clip((x - a) / a, -0.99, 1e3)  # beyond which the result is 0 or 1
     small = jnp.abs(mu) < 0.1
-    series, distant = jnp.zeros_like(mu), jnp.where(small, 1, mu)
+    within, beyond = jnp.where(small, mu, 0), jnp.where(small, 1, mu)
+    series = jnp.zeros_like(mu)
     for k in range(18, 1, -1):  # (mu - log(1 + mu)) / mu ** 2 without the difference of equals
-        series = (-1) ** k / k + jnp.where(small, mu, 0) * series
-    eta = mu * jnp.sqrt(2 * jnp.where(small, series, (distant - jnp.log1p(distant)) / distant**2))
-    close = jnp.where(small, eta, 0)  # further from 0 the exponential below is 0
-    first = -1 / 3 + close * (1 / 12 + close * (-2 / 135 + close * (1 / 864 + close / 2835)))
-    remainder = jnp.exp(-a * eta**2 / 2) / jnp.sqrt(2 * math.pi * a) * (first - 1 / (540 * a))
+        series = (-1) ** k / k + within * series
+    eta = mu * jnp.sqrt(2 * jnp.where(small, series, (beyond - jnp.log1p(beyond)) / beyond**2))
+    close = jnp.where(small, eta, 0)
+    first = jnp.where(small, -1 / 3 + close * (1 / 12 + close * (-2 / 135 + close * (1 / 864 + close / 2835))), 1 / beyond - 1 / jnp.where(small, 1, eta))
+    terms = first + (-1 / 540 + eta * (-1 / 288 + eta / 378)) / a + 25 / 6048 / a**2
+    remainder = jnp.exp(-a * eta**2 / 2) / jnp.sqrt(2 * math.pi * a) * terms
     return special.erfc(sign * eta * jnp.sqrt(a / 2)) / 2 + sign * remainder
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.opinfo.core import OpInfo
 
 import neurarust_jax as nr
 from tests.oracle import TOLERANCE, assert_same
@@ -53,12 +54,12 @@ class Entry:
         self.theirs = info.op
         self.ours = _ours(info)
 
-    def samples(self, dtype: torch.dtype, requires_grad: bool = False, limit: int | None = None) -> list[Any]:
-        """Samples of the database, spread evenly over all of them if there are more than `limit`."""
+    def samples(self, dtype: torch.dtype, requires_grad: bool = False, limit: int | None = None, reference: bool = False) -> list[Any]:
+        """Samples of the database, spread evenly over all of them if there are more than `limit`; with `reference` those that PyTorch compares with NumPy."""
         torch.manual_seed(0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = list(islice(self.info.sample_inputs("cpu", dtype, requires_grad=requires_grad), 400))
+            found = list(islice((self.info.reference_inputs if reference else self.info.sample_inputs)("cpu", dtype, requires_grad=requires_grad), 400))
         if self.info.name == "svd_lowrank":  # with M the rank is not low, and the result as random as the projection
             found = [s for s in found if "M" not in s.kwargs]
         if self.info.name == "nn.functional.scaled_dot_product_attention":  # random
@@ -73,6 +74,11 @@ def entries() -> Iterator[Entry]:
     for info in op_db:
         if info.name not in REASONS and (entry := Entry(info)).name not in REASONS:
             yield entry
+
+
+def has_reference_samples(entry: Entry) -> bool:
+    """Whether the database has other samples for the comparison with NumPy: extreme values, mixed dtypes, more shapes."""
+    return entry.info.reference_inputs_func is not None or type(entry.info).reference_inputs is not OpInfo.reference_inputs
 
 
 def _with_gradients(sample: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Every operator of PyTorch's database: forward in eight dtypes, gradients, double gradients, eager == compiled, vmap == loop.
+"""Every operator of PyTorch's database: forward in ten dtypes, gradients, double gradients, eager == compiled, vmap == loop.
 
 `make test` compares one sample of each operator, forward in two of the dtypes and backward; `make test-all` all samples, most of them many to a compiled program, and the rest. What is left out, and why, stands in `database.REASONS` and in the tables below.
 """
@@ -14,12 +14,14 @@ import torch
 import neurarust_jax as nr
 
 from . import database
-from .database import UNSPECIFIED, compare_forward, compare_gradients, compare_second_gradients, convert, leaves, replaced
+from .database import UNSPECIFIED, compare_forward, compare_gradients, compare_second_gradients, convert, has_reference_samples, leaves, replaced
 from .together import suspects
 
 ENTRIES = list(database.entries())
 each_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
-FORWARD = [torch.float32, torch.int64, torch.bool, torch.complex64, torch.bfloat16, torch.float16, torch.uint8, torch.int32]
+FORWARD = [
+    torch.float32, torch.int64, torch.bool, torch.complex64, torch.bfloat16, torch.float16, torch.uint8, torch.int32, torch.float64, torch.complex128,
+]  # fmt: skip
 
 DIFFERENT = {
     "as_strided/partial_views": "reads the storage beyond the tensor that it is given",
@@ -34,6 +36,15 @@ DIFFERENT_DTYPE = {
     ("nn.functional.soft_margin_loss", torch.float16): "PyTorch's exponential overflows where the loss is finite",
     ("complex", torch.float16): "XLA has no complex numbers in half precision",
     ("view_as_complex", torch.float16): "XLA has no complex numbers in half precision",
+}
+DIFFERENT_REFERENCE = {
+    "polygamma/polygamma_n_0 polygamma/polygamma_n_1 polygamma/polygamma_n_2 polygamma/polygamma_n_3 polygamma/polygamma_n_4 special.polygamma/special_polygamma_n_0": "near its zeros the reflection is a difference of large numbers",
+    "byte char short int long": "what becomes of numbers that an integer dtype cannot hold is undefined",
+    "signal.windows.kaiser": "PyTorch's Bessel function overflows where the window is finite",
+    "nn.functional.grid_sample": "takes minutes",
+    "igamma igammac": "of NaN and infinity PyTorch gives 0 or 1",
+    "__rsub__": "of a number that is no tensor PyTorch returns NotImplemented",
+    "nn.functional.interpolate/bilinear nn.functional.interpolate/bicubic": "PyTorch rounds the coordinates of pixels to float32 on the way",
 }
 DIFFERENT_GRADIENT = {
     "as_strided_scatter": "PyTorch passes the gradient of elements that were overwritten",
@@ -85,6 +96,16 @@ def test_forward(entry, limit):
     for dtype in FORWARD if limit is None else _single_and_another(entry.name):
         if dtype in entry.info.supported_dtypes("cpu") and (entry.name, dtype) not in DIFFERENT_DTYPE:
             _run(entry, compare_forward, entry.samples(dtype, limit=limit and 1), dtype)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("entry", [entry for entry in ENTRIES if has_reference_samples(entry)], ids=lambda e: e.name)
+def test_forward_of_reference_samples(entry):
+    if _excused(DIFFERENT | DIFFERENT_REFERENCE, entry):
+        return
+    for dtype in (torch.float32, torch.int64):
+        if dtype in entry.info.supported_dtypes("cpu"):
+            _run(entry, compare_forward, entry.samples(dtype, limit=40, reference=True), dtype)
 
 
 @each_entry

@@ -82,6 +82,11 @@ def test_a_complex_number_with_an_infinite_part_has_an_infinite_absolute_value()
     check(nr.abs, torch.abs, np.array([0, 1j, 3 - 4j]))
 
 
+@pytest.mark.parametrize("name", ["sign", "sgn"])
+def test_sign_of_nan_is_0(name):
+    check(getattr(nr, name), getattr(torch, name), np.array([-2, -0.0, 0, np.nan, np.inf, -np.inf], np.float32), grad=False)
+
+
 def test_heaviside():
     x = np.array([-1, 0, -0.0, 2, np.nan, np.inf, -np.inf, 0], np.float32)
     check(nr.heaviside, torch.heaviside, x, np.array([5, 5, 6, 5, 5, 5, 5, np.nan], np.float32), grad=False)

@@ -20,7 +20,7 @@ def test_incomplete_gamma_functions_of_large_parameters(name):
     ours, expected = getattr(nr.special, name), getattr(scipy.special, name)
     np.testing.assert_allclose(ours(nr.tensor(a), nr.tensor(x)).numpy(), expected(a, x), rtol=1e-9, atol=1e-10)
     a, x = a.astype(np.float32), x.astype(np.float32)
-    np.testing.assert_allclose(ours(nr.tensor(a), nr.tensor(x)).numpy(), expected(a.astype(np.float64), x.astype(np.float64)), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(ours(nr.tensor(a), nr.tensor(x)).numpy(), expected(a.astype(np.float64), x.astype(np.float64)), rtol=2e-5, atol=5e-6)
 
 
 @pytest.mark.parametrize("name", ["gammainc", "gammaincc"])
@@ -33,11 +33,11 @@ def test_incomplete_gamma_functions_at_the_edges(name):
 
 @pytest.mark.parametrize("name", ["gammainc", "gammaincc"])
 def test_gradients_of_incomplete_gamma_functions(name):
-    a = np.array([3, 50, 1.5e4, 1e5, 1e5])
+    a = np.array([3, 50, 1.5e4, 1e5, 1e5, 1e6, 1e6])
     check(
         lambda x: getattr(nr.special, name)(nr.tensor(a), x),
         lambda x: getattr(torch.special, name)(torch.tensor(a), x),
-        a + np.sqrt(a) * [1, 0, 1, 0, -1],
+        a + np.sqrt(a) * [1, 0, 1, 0, -1, -999, 1e6],
         rtol=1e-6,
         atol=1e-7,
     )
