@@ -41,6 +41,7 @@ DIFFERENT_REFERENCE = {
     "polygamma/polygamma_n_0 polygamma/polygamma_n_1 polygamma/polygamma_n_2 polygamma/polygamma_n_3 polygamma/polygamma_n_4 special.polygamma/special_polygamma_n_0": "near its zeros the reflection is a difference of large numbers",
     "byte char short int long": "what becomes of numbers that an integer dtype cannot hold is undefined",
     "signal.windows.kaiser": "PyTorch's Bessel function overflows where the window is finite",
+    "special.airy_ai": "far below 0 float32 holds four digits of its phase",
     "nn.functional.grid_sample": "takes minutes",
     "igamma igammac": "of NaN and infinity PyTorch gives 0 or 1",
     "__rsub__": "of a number that is no tensor PyTorch returns NotImplemented",
