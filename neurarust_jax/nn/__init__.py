@@ -3,7 +3,7 @@
 from . import functional, init
 from .activation import *  # noqa: F403
 from .adaptive import *  # noqa: F403
-from .attention import *  # noqa: F403
+from .attention import MultiheadAttention
 from .batchnorm import *  # noqa: F403
 from .containers import *  # noqa: F403
 from .conv import *  # noqa: F403

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ArgumentError, ShapeAssertionError
-from ..ops.creation import empty
-from ..ops.nn.attention import multi_head_attention
-from ..parameter import Parameter
-from ..tensor import Tensor
-from . import init
-from .linear import Linear
-from .module import Module
+from ...errors import ArgumentError, ShapeAssertionError
+from ...ops.creation import empty
+from ...ops.nn.attention import multi_head_attention
+from ...parameter import Parameter
+from ...tensor import Tensor
+from .. import init
+from ..linear import Linear
+from ..module import Module
 
 __all__ = ["MultiheadAttention"]
 
