@@ -8,15 +8,16 @@ from typing import Any
 from ..autograd import no_grad
 from ..nn import functional as F
 from ..ops import arange, bernoulli, exp, log1p, where
-from ..tensor import Size, Tensor
+from ..tensor import Tensor
 from . import constraints
 from .exp_family import ExponentialFamily
-from .utils import as_tensors, broadcast_all, lazy_property, logits_to_probs, probs_or_logits, probs_to_logits
+from .odds import OfOdds
+from .utils import as_tensors, broadcast_all, probs_or_logits
 
 __all__ = ["Bernoulli"]
 
 
-class Bernoulli(ExponentialFamily):
+class Bernoulli(OfOdds, ExponentialFamily):
     """1 with probability `probs`, else 0.
 
     Args:
@@ -41,25 +42,6 @@ class Bernoulli(ExponentialFamily):
         else:
             (self.logits,) = as_tensors(logits)
         super().__init__(self._param.shape, validate_args=validate_args)
-
-    @property
-    def _param(self) -> Tensor:
-        return self.__dict__["probs" if "probs" in self.__dict__ else "logits"]
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """The log-odds of 1."""
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        """The probability of 1."""
-        return logits_to_probs(self.logits, is_binary=True)
-
-    @property
-    def param_shape(self) -> Size:
-        """The shape of the parameter."""
-        return self._param.size()
 
     @property
     def mean(self) -> Tensor:

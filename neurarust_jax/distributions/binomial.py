@@ -7,15 +7,15 @@ from typing import Any
 from ..autograd import no_grad
 from ..errors import UnsupportedError
 from ..ops import arange, binomial, exp, lgamma, logaddexp, zeros_like
-from ..tensor import Size, Tensor
+from ..tensor import Tensor
 from . import constraints
-from .distribution import Distribution
-from .utils import as_tensors, broadcast_all, lazy_property, logits_to_probs, probs_or_logits, probs_to_logits
+from .odds import OfOdds
+from .utils import as_tensors, broadcast_all, probs_or_logits
 
 __all__ = ["Binomial"]
 
 
-class Binomial(Distribution):
+class Binomial(OfOdds):
     """The number of successes in `total_count` trials.
 
     Args:
@@ -42,28 +42,9 @@ class Binomial(Distribution):
         self.__dict__[given] = parameter
         super().__init__(parameter.shape, validate_args=validate_args)
 
-    @property
-    def _param(self) -> Tensor:
-        return self.__dict__["probs" if "probs" in self.__dict__ else "logits"]
-
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> Any:
         return constraints.integer_interval(0, self.total_count)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """The log-odds of a success."""
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        """The probability of a success."""
-        return logits_to_probs(self.logits, is_binary=True)
-
-    @property
-    def param_shape(self) -> Size:
-        """The shape of the parameter."""
-        return self._param.size()
 
     @property
     def mean(self) -> Tensor:

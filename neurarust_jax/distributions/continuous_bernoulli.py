@@ -9,15 +9,16 @@ from ..autograd import no_grad
 from ..errors import ArgumentError
 from ..nn import functional as F
 from ..ops import expm1, full_like, log, log1p, rand, sqrt, where
-from ..tensor import Size, Tensor
+from ..tensor import Tensor
 from . import constraints
 from .exp_family import ExponentialFamily
-from .utils import as_tensors, broadcast_all, clamp_probs, is_traced, lazy_property, logits_to_probs, probs_or_logits, probs_to_logits
+from .odds import OfOdds
+from .utils import as_tensors, broadcast_all, clamp_probs, is_traced, lazy_property, logits_to_probs, probs_or_logits
 
 __all__ = ["ContinuousBernoulli"]
 
 
-class ContinuousBernoulli(ExponentialFamily):
+class ContinuousBernoulli(OfOdds, ExponentialFamily):
     """A distribution over numbers between 0 and 1 whose density is a Bernoulli's probability, normalized (Loaiza-Ganem and Cunningham, 2019).
 
     Args:
@@ -48,24 +49,10 @@ class ContinuousBernoulli(ExponentialFamily):
         self._lims = lims
         super().__init__(self._param.shape, validate_args=validate_args)
 
-    @property
-    def _param(self) -> Tensor:
-        return self.__dict__["probs" if "probs" in self.__dict__ else "logits"]
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """The log-odds."""
-        return probs_to_logits(self.probs, is_binary=True)
-
     @lazy_property
     def probs(self) -> Tensor:
         """The parameter between 0 and 1."""
         return clamp_probs(logits_to_probs(self.logits, is_binary=True))
-
-    @property
-    def param_shape(self) -> Size:
-        """The shape of the parameter."""
-        return self._param.size()
 
     def _stable(self) -> tuple[Tensor, Tensor, Tensor]:
         """Where the formulas hold, the parameter with another one in the other places, and its distance from 1/2."""

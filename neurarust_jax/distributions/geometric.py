@@ -10,13 +10,13 @@ from ..nn import functional as F
 from ..ops import finfo, log, log1p, rand, where, zeros_like
 from ..tensor import Tensor
 from . import constraints
-from .distribution import Distribution
-from .utils import as_tensors, broadcast_all, is_traced, lazy_property, logits_to_probs, probs_or_logits, probs_to_logits
+from .odds import OfOdds
+from .utils import as_tensors, broadcast_all, is_traced, probs_or_logits
 
 __all__ = ["Geometric"]
 
 
-class Geometric(Distribution):
+class Geometric(OfOdds):
     """The number of failures before the first success.
 
     Args:
@@ -40,16 +40,6 @@ class Geometric(Distribution):
         super().__init__(parameter.shape, validate_args=validate_args)
         if self._validate_args and given == "probs" and not is_traced(parameter) and not bool((parameter > 0).all()):
             raise ArgumentError(f"Expected parameter probs of distribution {self!r} to be positive but found invalid values:\n{parameter.detach()}")
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """The log-odds of a success."""
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        """The probability of a success."""
-        return logits_to_probs(self.logits, is_binary=True)
 
     @property
     def mean(self) -> Tensor:

@@ -7,16 +7,16 @@ from typing import Any
 from ..autograd import no_grad
 from ..nn import functional as F
 from ..ops import clamp, exp, lgamma, poisson, sigmoid, where
-from ..tensor import Size, Tensor
+from ..tensor import Tensor
 from . import constraints
-from .distribution import Distribution
 from .gamma import Gamma
-from .utils import as_tensors, broadcast_all, lazy_property, logits_to_probs, probs_or_logits, probs_to_logits
+from .odds import OfOdds
+from .utils import as_tensors, broadcast_all, probs_or_logits
 
 __all__ = ["NegativeBinomial"]
 
 
-class NegativeBinomial(Distribution):
+class NegativeBinomial(OfOdds):
     """The number of successes before `total_count` failures.
 
     Args:
@@ -45,25 +45,6 @@ class NegativeBinomial(Distribution):
         self.total_count = count.to(parameter.dtype)
         self.__dict__[given] = parameter
         super().__init__(parameter.shape, validate_args=validate_args)
-
-    @property
-    def _param(self) -> Tensor:
-        return self.__dict__["probs" if "probs" in self.__dict__ else "logits"]
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """The log-odds of a success."""
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        """The probability of a success."""
-        return logits_to_probs(self.logits, is_binary=True)
-
-    @property
-    def param_shape(self) -> Size:
-        """The shape of the parameter."""
-        return self._param.size()
 
     @property
     def mean(self) -> Tensor:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from ..ops import exp, log, log1p, rand
-from ..tensor import Size, Tensor
+from ..tensor import Tensor
 from . import constraints
-from .distribution import Distribution
 from .elementwise_transforms import SigmoidTransform
+from .odds import OfOdds
 from .transformed_distribution import TransformedDistribution
-from .utils import as_tensors, broadcast_all, clamp_probs, lazy_property, logits_to_probs, probs_or_logits, probs_to_logits
+from .utils import as_tensors, broadcast_all, clamp_probs, probs_or_logits
 
 __all__ = ["LogitRelaxedBernoulli", "RelaxedBernoulli"]
 
 
-class LogitRelaxedBernoulli(Distribution):
+class LogitRelaxedBernoulli(OfOdds):
     """The distribution of the logits of `RelaxedBernoulli` samples.
 
     Args:
@@ -36,25 +36,6 @@ class LogitRelaxedBernoulli(Distribution):
         else:
             (self.logits,) = as_tensors(logits)
         super().__init__(self._param.shape, validate_args=validate_args)
-
-    @property
-    def _param(self) -> Tensor:
-        return self.__dict__["probs" if "probs" in self.__dict__ else "logits"]
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """The log-odds of 1."""
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        """The probability of 1."""
-        return logits_to_probs(self.logits, is_binary=True)
-
-    @property
-    def param_shape(self) -> Size:
-        """The shape of the parameter."""
-        return self._param.size()
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
