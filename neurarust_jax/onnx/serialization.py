@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,13 @@ class OnnxProgram:
     Attributes:
         model_proto: ONNX's `ModelProto`.
         guards: comparisons of open dimensions that were decided by the example's lengths.
+        weights_apart: by name, the weights that `model_proto` does not hold, because together they exceed what a protocol buffer can.
     """
 
-    def __init__(self, model_proto: Any, guards: list[str] | None = None):
+    def __init__(self, model_proto: Any, guards: list[str] | None = None, weights_apart: Mapping[str, np.ndarray] | None = None):
         self.model_proto = model_proto
         self.guards = guards or []
+        self.weights_apart = dict(weights_apart or {})
         self._session: Any = None
 
     @property
@@ -47,10 +49,16 @@ class OnnxProgram:
             destination: the path.
             external_data: whether the weights go into a second file, ``<path>.data``. Default: if they exceed 2 GB.
         """
-        save_model(self.model_proto, Path(destination), external_data)
+        save_model(self.model_proto, Path(destination), external_data, self.weights_apart)
 
     def SerializeToString(self) -> bytes:  # noqa: N802 (the name that a ModelProto has)
-        """The model as bytes."""
+        """The model as bytes.
+
+        Raises:
+            ValueError: its weights exceed 2 GB.
+        """
+        if self.weights_apart:
+            raise ArgumentError("the weights exceed 2 GB, which is more than a protocol buffer holds; write program.save(path), which puts them into a file of their own")
         return self.model_proto.SerializeToString()
 
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
@@ -58,7 +66,11 @@ class OnnxProgram:
         import onnxruntime
 
         if self._session is None:
-            self._session = onnxruntime.InferenceSession(self.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
+            with tempfile.TemporaryDirectory() as folder:
+                source: Any = os.path.join(folder, "model.onnx") if self.weights_apart else self.SerializeToString()
+                if self.weights_apart:
+                    self.save(source)
+                self._session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
         names = [i.name for i in self._session.get_inputs()]
         leaves = [x for x in jax.tree.leaves((args, kwargs), is_leaf=lambda x: isinstance(x, Tensor)) if hasattr(x, "shape")]
         from ..ops import as_tensor
@@ -106,7 +118,8 @@ def to_model(
     proto = _graph_proto(graph, "main_graph", names)
     weights = [v for v in graph.values.values() if v.weight and v.name in graph.initializers]
     kept = {n: a for n, a in graph.initializers.items() if with_weights or not graph.values[n].weight}
-    proto.initializer.extend(_initializer(graph.values[name], array, graph.values[name].transposed in kept) for name, array in kept.items())
+    apart = {n: a for n, a in kept.items() if not _is_small(a)} if sum(a.nbytes for a in kept.values()) > _LARGEST_FILE else {}
+    proto.initializer.extend(_initializer(graph.values[n], array, graph.values[n].transposed in kept, n in apart) for n, array in kept.items())
     if weights_as_inputs:
         proto.input.extend(_value_info(v, names) for v in weights)
     domains = {node.domain for node in _all_nodes(graph)} - {""}
@@ -116,7 +129,7 @@ def to_model(
     )
     if metadata:
         onnx.helper.set_model_props(model, {str(k): str(v) for k, v in metadata.items()})
-    return OnnxProgram(model)
+    return OnnxProgram(model, weights_apart=apart)
 
 
 def _all_nodes(graph: Graph) -> list[Node]:
@@ -175,9 +188,9 @@ def _written(dim: Any, names: Mapping[str, str]) -> Any:
     return re.sub(r"[A-Za-z_]\w*", lambda m: names.get(m.group(), m.group()), text)
 
 
-def _initializer(value: Value, array: np.ndarray, is_tied: bool) -> Any:
-    """The tensor of an initializer. What is no parameter of its own says so, that `nr.onnx.load` does not train it."""
-    made = _tensor(value.name, array)
+def _initializer(value: Value, array: np.ndarray, is_tied: bool, is_apart: bool) -> Any:
+    """The tensor of an initializer, with its values unless they are kept apart. What is no parameter of its own says so, that `nr.onnx.load` does not train it."""
+    made = _empty_tensor(value.name, array) if is_apart else _tensor(value.name, array)
     if is_tied:
         made.doc_string = f"transpose of {value.transposed}"
     elif not value.learned:
@@ -189,30 +202,45 @@ def _tensor(name: str, array: np.ndarray) -> Any:
     import onnx
 
     array = np.asarray(array)
-    if not array.flags.c_contiguous:
-        array = np.ascontiguousarray(array).reshape(array.shape)
-    if array.dtype.itemsize * array.size < 1024:
-        return onnx.numpy_helper.from_array(array, name)
-    made = onnx.TensorProto(name=name, data_type=element_type(array.dtype), dims=array.shape)
-    made.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() if array.dtype.kind in "biufc" else array.tobytes()
+    if _is_small(array):
+        return onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+    made = _empty_tensor(name, array)
+    made.raw_data = _raw(array).tobytes()
     return made
+
+
+def _is_small(array: np.ndarray) -> bool:
+    return array.nbytes < 1024
+
+
+def _empty_tensor(name: str, array: np.ndarray) -> Any:
+    import onnx
+
+    return onnx.TensorProto(name=name, data_type=element_type(array.dtype), dims=array.shape)
+
+
+def _raw(array: np.ndarray) -> np.ndarray:
+    """The bytes of an array as ONNX keeps them: row by row, the least significant first."""
+    array = np.ascontiguousarray(array)
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False) if array.dtype.kind in "biufc" else array
+    return array.reshape(-1).view(np.uint8)
 
 
 # --- files ---------------------------------------------------------------------------------------------------------------
 
 
-def save_model(model: Any, path: Path, external_data: bool | None) -> None:
-    """Write a model; a file of that name stays whole until the new one is."""
-    size = sum(len(t.raw_data) for t in model.graph.initializer)
+def save_model(model: Any, path: Path, external_data: bool | None, apart: Mapping[str, np.ndarray]) -> None:
+    """Write a model, with the weights that it does not hold itself; a file of that name stays whole until the new one is."""
+    size = sum(len(t.raw_data) for t in model.graph.initializer) + sum(a.nbytes for a in apart.values())
     if external_data is False and size > _LARGEST_FILE:
         raise ArgumentError(f"the weights take {size} bytes, and a file of ONNX holds 2 GB at most; leave external_data out, or write external_data=True")
     if external_data or size > _LARGEST_FILE:
-        _save_in_two(model, path)
+        _save_in_two(model, path, apart)
     else:
         _write_atomically(path, [model.SerializeToString()])
 
 
-def _save_in_two(model: Any, path: Path) -> None:
+def _save_in_two(model: Any, path: Path, apart: Mapping[str, np.ndarray]) -> None:
     """Weights first, in a file that no older model refers to, then the model that refers to it."""
     import onnx
 
@@ -225,18 +253,19 @@ def _save_in_two(model: Any, path: Path) -> None:
     pieces, offset = [], 0
     for tensor in model.graph.initializer:
         made = outer.graph.initializer.add()
-        made.name, made.data_type = tensor.name, tensor.data_type
-        made.dims.extend(tensor.dims)
-        if len(tensor.raw_data) < 1024:
+        raw = _raw(apart[tensor.name]) if tensor.name in apart else tensor.raw_data
+        if len(raw) < 1024:
             made.CopyFrom(tensor)
             continue
+        made.name, made.data_type, made.doc_string = tensor.name, tensor.data_type, tensor.doc_string
+        made.dims.extend(tensor.dims)
         padding = -offset % 4096
-        pieces += [b"\0" * padding, tensor.raw_data]
+        pieces += [b"\0" * padding, raw]
         offset += padding
         made.data_location = onnx.TensorProto.EXTERNAL
-        for key, value in (("location", data.name), ("offset", offset), ("length", len(tensor.raw_data))):
+        for key, value in (("location", data.name), ("offset", offset), ("length", len(raw))):
             made.external_data.add(key=key, value=str(value))
-        offset += len(tensor.raw_data)
+        offset += len(raw)
     _write_atomically(data, pieces)
     _write_atomically(path, [outer.SerializeToString()])
     if before and before != data.name:
@@ -276,12 +305,12 @@ def _data_file_of(path: Path) -> str | None:
     return next((e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"), None)
 
 
-def _write_atomically(path: Path, pieces: list[bytes]) -> None:
+def _write_atomically(path: Path, pieces: Sequence[bytes | np.ndarray]) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             for piece in pieces:
-                file.write(piece)
+                file.write(piece)  # type: ignore[arg-type]  (an array is a buffer)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())

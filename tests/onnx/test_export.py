@@ -16,7 +16,7 @@ import neurarust_jax as nr
 from neurarust_jax import dispatch, nn
 from neurarust_jax.errors import ArgumentError, TracedValueError
 from neurarust_jax.nn import functional as F
-from neurarust_jax.onnx import Dim
+from neurarust_jax.onnx import Dim, serialization
 from neurarust_jax.onnx.builder import UnsupportedOpError
 from tests.benchmarks import onnx_export as benchmark
 from tests.onnx.exported import assert_same, check_loaded, checked, session
@@ -492,6 +492,26 @@ def test_weights_in_a_file_of_their_own(tmp_path):
         onnx.checker.check_model(str(path), full_check=True)
         assert path.stat().st_size < 2000
         assert onnx.load(path).graph.initializer[0].raw_data == program.model_proto.graph.initializer[0].raw_data
+
+
+def test_weights_beyond_what_a_protocol_buffer_holds_never_enter_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(serialization, "_LARGEST_FILE", 2000)  # 2 GB, for the test
+    model, x = nn.Sequential(nn.Linear(64, 300), nn.BatchNorm1d(300)).eval(), normal(2, 64)
+    path = tmp_path / "model.onnx"
+    program = nr.onnx.export(model, (x,), path)
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
+    assert not any(len(i.raw_data) > 1024 for i in program.model_proto.graph.initializer) and "0.weight" in program.weights_apart
+    onnx.checker.check_model(str(path), full_check=True)
+    expected = model(x).detach().numpy()
+    np.testing.assert_allclose(program(x)[0].numpy(), expected, rtol=1e-5, atol=1e-5)
+    loaded = nr.onnx.load(path)
+    np.testing.assert_allclose(loaded(x).detach().numpy(), expected, rtol=1e-5, atol=1e-5)
+    assert {n for n, _ in loaded.named_parameters()} == {n for n, _ in model.named_parameters()}  # running statistics are no parameters
+    with pytest.raises(ValueError, match=r"program.save\(path\)"):
+        program.SerializeToString()
+    with pytest.raises(ValueError, match="leave external_data out"):
+        program.save(path, external_data=False)
+    assert nr.onnx.load(path)(x).shape == (2, 300)
 
 
 # --- random numbers ----------------------------------------------------------------------------------------------------
