@@ -40,12 +40,12 @@ class InverseGamma(TransformedDistribution):
     @property
     def concentration(self) -> Tensor:
         """The shape."""
-        return self.base_dist.concentration  # type: ignore[attr-defined]
+        return self.base_dist.concentration
 
     @property
     def rate(self) -> Tensor:
         """The rate of the gamma distribution."""
-        return self.base_dist.rate  # type: ignore[attr-defined]
+        return self.base_dist.rate
 
     @property
     def mean(self) -> Tensor:

@@ -76,14 +76,14 @@ class RelaxedBernoulli(TransformedDistribution):
     @property
     def temperature(self) -> Any:
         """How far from 0 and 1 samples may be."""
-        return self.base_dist.temperature  # type: ignore[attr-defined]
+        return self.base_dist.temperature
 
     @property
     def logits(self) -> Tensor:
         """The log-odds of 1."""
-        return self.base_dist.logits  # type: ignore[attr-defined]
+        return self.base_dist.logits
 
     @property
     def probs(self) -> Tensor:
         """The probability of 1."""
-        return self.base_dist.probs  # type: ignore[attr-defined]
+        return self.base_dist.probs

@@ -100,14 +100,14 @@ class RelaxedOneHotCategorical(TransformedDistribution):
     @property
     def temperature(self) -> Any:
         """How far from one-hot vectors samples may be."""
-        return self.base_dist.temperature  # type: ignore[attr-defined]
+        return self.base_dist.temperature
 
     @property
     def logits(self) -> Tensor:
         """The logarithms of the probabilities."""
-        return self.base_dist.logits  # type: ignore[attr-defined]
+        return self.base_dist.logits
 
     @property
     def probs(self) -> Tensor:
         """The probabilities."""
-        return self.base_dist.probs  # type: ignore[attr-defined]
+        return self.base_dist.probs

@@ -112,7 +112,7 @@ class lazy_property:  # noqa: N801 (PyTorch's name)
 
     def __init__(self, wrapped: Callable[[Any], Any]):
         self.wrapped = wrapped
-        functools.update_wrapper(self, wrapped)  # type: ignore[arg-type]
+        functools.update_wrapper(self, wrapped)  # type: ignore[arg-type]  (it takes any object)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:

@@ -32,7 +32,7 @@ class _Watcher(importlib.abc.MetaPathFinder):
         if spec is None or spec.loader is None:  # not installed; perhaps later
             sys.meta_path.insert(0, self)
             return None
-        spec.loader = _Followed(spec.loader, self.then)  # type: ignore[arg-type]
+        spec.loader = _Followed(spec.loader, self.then)  # type: ignore[arg-type]  (typeshed knows loaders of an older kind too)
         return spec
 
 

@@ -28,7 +28,7 @@ def note_bound(node: Any, inputs: list[Any], result: Any) -> None:
         return
     bound = _bound_of(node, inputs)
     if bound is not None:
-        result._upper_bound = bound  # type: ignore[attr-defined]
+        result._upper_bound = bound  # type: ignore[attr-defined]  (known to this file alone)
 
 
 def _bound_of(node: Any, inputs: list[Any]) -> int | None:

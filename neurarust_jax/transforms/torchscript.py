@@ -77,8 +77,6 @@ def annotate(the_type: Any, the_value: Any) -> Any:
     return the_value
 
 
-Final = typing.Final
-
 for _function in (script, trace, export, ignore, unused, script_if_tracing, interface, is_scripting, is_tracing, annotate):
     setattr(jit, _function.__name__, _function)
-jit.Final = Final  # type: ignore[attr-defined]
+setattr(jit, "Final", typing.Final)  # noqa: B010 (a function has no such attribute for the type checker)

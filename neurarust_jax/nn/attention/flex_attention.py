@@ -194,7 +194,7 @@ class BlockMask:
 
     def _with(self, change: Callable) -> BlockMask:
         tables = [None if t is None else change(t) for t in (self.kv_num_blocks, self.kv_indices, self.full_kv_num_blocks, self.full_kv_indices)]
-        return BlockMask(self.seq_lengths, *tables, self.BLOCK_SIZE, self.mask_mod, self._of_blocks)  # type: ignore[arg-type]
+        return BlockMask(self.seq_lengths, *tables, self.BLOCK_SIZE, self.mask_mod, self._of_blocks)  # type: ignore[arg-type]  (the first two are never `None`)
 
     def mask(self, batch: int, heads: int) -> Tensor:
         """The dense mask, of shape (batch, heads, queries, keys)."""
