@@ -11,7 +11,7 @@ from ..ops import arange, broadcast_tensors, clamp, finfo, full, gather, logsume
 from ..tensor import Size, Tensor
 from . import constraints
 from .distribution import Distribution
-from .utils import lazy_property, logits_to_probs, probs_or_logits, probs_to_logits, product
+from .utils import as_tensors, lazy_property, logits_to_probs, probs_or_logits, probs_to_logits, product
 
 __all__ = ["Categorical"]
 
@@ -35,7 +35,7 @@ class Categorical(Distribution):
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None):
         given = "probs" if probs_or_logits(probs, logits) else "logits"
-        weights = probs if given == "probs" else logits
+        (weights,) = as_tensors(probs if given == "probs" else logits)
         if weights.dim() < 1:
             raise ArgumentError(f"`{given}` parameter must be at least one-dimensional.")
         if given == "probs":

@@ -10,6 +10,7 @@ from ..ops.random import _dirichlet, draw
 from ..tensor import Tensor
 from . import constraints
 from .exp_family import ExponentialFamily
+from .utils import as_tensors
 
 __all__ = ["Dirichlet"]
 
@@ -32,6 +33,7 @@ class Dirichlet(ExponentialFamily):
     has_rsample = True
 
     def __init__(self, concentration: Tensor, validate_args: bool | None = None):
+        (concentration,) = as_tensors(concentration)
         if concentration.dim() < 1:
             raise ValueError("`concentration` parameter must be at least one-dimensional.")
         self.concentration = concentration

@@ -14,7 +14,7 @@ from ..tensor import Size, Tensor
 from . import constraints
 from .distribution import Distribution
 from .multivariate_normal import expanded, log_diagonal, mahalanobis
-from .utils import lazy_property, standard_normal
+from .utils import as_tensors, lazy_property, standard_normal
 
 __all__ = ["LowRankMultivariateNormal"]
 
@@ -47,6 +47,7 @@ class LowRankMultivariateNormal(Distribution):
     has_rsample = True
 
     def __init__(self, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor, validate_args: bool | None = None):
+        loc, cov_factor, cov_diag = as_tensors(loc, cov_factor, cov_diag)
         if loc.dim() < 1:
             raise ArgumentError("loc must be at least one-dimensional.")
         event_shape = tuple(loc.shape[-1:])

@@ -13,7 +13,7 @@ from ..ops.linalg import solve_triangular
 from ..tensor import Size, Tensor
 from . import constraints
 from .distribution import Distribution
-from .utils import lazy_property, standard_normal
+from .utils import as_tensors, lazy_property, standard_normal
 
 __all__ = ["MultivariateNormal"]
 
@@ -46,7 +46,8 @@ def one_of(covariance_matrix: Any, precision_matrix: Any, scale_tril: Any) -> tu
     given = {name: value for name, value in given.items() if value is not None}
     if len(given) != 1:
         raise ArgumentError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
-    ((name, matrix),) = given.items()
+    ((name, value),) = given.items()
+    (matrix,) = as_tensors(value)
     if matrix.dim() < 2:
         raise ArgumentError(f"{name} must be at least two-dimensional, with optional leading batch dimensions")
     return name, matrix
@@ -86,6 +87,7 @@ class MultivariateNormal(Distribution):
     def __init__(
         self, loc: Tensor, covariance_matrix: Any = None, precision_matrix: Any = None, scale_tril: Any = None, validate_args: bool | None = None
     ):  # fmt: skip
+        (loc,) = as_tensors(loc)
         if loc.dim() < 1:
             raise ArgumentError("loc must be at least one-dimensional.")
         name, matrix = one_of(covariance_matrix, precision_matrix, scale_tril)

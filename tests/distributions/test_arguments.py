@@ -158,3 +158,10 @@ def test_the_seed_fixes_samples():
     second = OURS.Normal(0.0, 1.0).sample((4,))
     nr.manual_seed(3)
     assert bool((OURS.Normal(0.0, 1.0).sample((4,)) == first).all()) and not bool((first == second).any())
+
+
+def test_arrays_of_jax_are_taken_as_parameters():
+    d, zeros, eye = nr.distributions, nr.zeros(2)._value, nr.eye(2)._value
+    made = [d.Categorical(logits=zeros), d.Dirichlet(zeros + 1), d.MultivariateNormal(zeros, eye), d.LowRankMultivariateNormal(zeros, eye, zeros + 1), d.OneHotCategorical(zeros + 1)]
+    for one in made:
+        assert isinstance(one.log_prob(one.sample()), nr.Tensor)
